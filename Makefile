@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+# The door to everything. Every target sets up what it needs first (scripts/setup).
+#
+#   make           build both halves            make bench     compare with other servers
+#   make run       serve an application         make fmt       format both halves
+#   make test      EUnit, Common Test, pytest   make lint types xref dialyzer    the checks
+#   make check     all checks                   make clean     remove what was built
+#
+# make run takes BIND (127.0.0.1:8000), APP (app:application), APP_DIR (examples/hello_wsgi when
+# APP is not given, else the current directory) and ARGS (further options of the hornbeam command).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+VENV := .venv/bin
+REBAR := rebar3
+PY_SOURCES := $(wildcard python tests benchmarks scripts examples) setup.py
+
+BIND ?= 127.0.0.1:8000
+ifdef APP
+APP_DIR ?= .
+else
+APP_DIR ?= examples/hello_wsgi
+endif
+APP ?= app:application
+ARGS ?=
+
+.PHONY: setup build build-erl build-py run test test-erl test-erl-unit test-ct test-py bench \
+	fmt fmt-erl fmt-py lint lint-erl lint-py types types-erl types-py dialyzer xref check clean
+
+setup:
+	@scripts/setup
+
+build: build-erl build-py
+
+build-erl: setup
+	@$(REBAR) compile
+
+build-py: setup
+
+run: build
+	@exec $(VENV)/hornbeam --bind $(BIND) --app-dir $(APP_DIR) $(ARGS) $(APP)
+
+test: build
+	@$(VENV)/python scripts/run_tests.py eunit ct pytest
+
+test-erl: build
+	@$(VENV)/python scripts/run_tests.py eunit ct
+
+test-erl-unit: build
+	@$(VENV)/python scripts/run_tests.py eunit
+
+test-ct: build
+	@$(VENV)/python scripts/run_tests.py ct
+
+test-py: build
+	@$(VENV)/python scripts/run_tests.py pytest
+
+bench: build
+	@scripts/setup bench
+	@$(VENV)/python benchmarks/compare_servers.py $(ARGS)
+
+fmt: fmt-erl fmt-py
+
+fmt-erl: setup
+	@$(VENV)/python scripts/erlang_layout.py --fix
+
+fmt-py: setup
+	@$(VENV)/ruff format -q $(PY_SOURCES)
+	@$(VENV)/ruff check -q --fix $(PY_SOURCES)
+
+lint: lint-erl lint-py
+
+lint-erl: build-erl
+	@$(VENV)/python scripts/erlang_layout.py
+	@$(REBAR) xref
+
+lint-py: setup
+	@$(VENV)/ruff check $(PY_SOURCES)
+	@$(VENV)/ruff format --check $(PY_SOURCES)
+
+types: types-erl types-py
+
+types-erl: dialyzer
+
+types-py: setup
+	@$(VENV)/mypy
+
+dialyzer: setup
+	@$(REBAR) dialyzer
+
+xref: setup
+	@$(REBAR) xref
+
+check: lint types
+
+clean:
+	@rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/*.egg-info
+	@rm -f python/hornbeam_erlang/_codec_compiled.c python/hornbeam_erlang/*.so .venv/stamp-*
