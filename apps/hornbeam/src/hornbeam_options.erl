@@ -1,0 +1,192 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Options of an application: merged, checked once, and normalised into one map.
+%% Defaults give way to the application environment (sys.config), which gives way to the map of
+%% `hornbeam:start/2'; an option is replaced whole. Pure, but for host names in `bind', which are
+%% resolved; runs in the process that calls `hornbeam:start'.
+-module(hornbeam_options).
+
+-export([check/3, document/0, format_error/1]).
+-export_type([config/0, reason/0]).
+
+-type config() :: #{
+    app := hornbeam_app_spec:app_spec(),
+    bind := [hornbeam_bind:bind(), ...],
+    http_version := ['HTTP/1.1' | 'HTTP/2', ...],
+    %% Seconds.
+    keepalive := number(),
+    num_acceptors := pos_integer(),
+    worker_class := wsgi | asgi,
+    workers := pos_integer(),
+    threads := pos_integer(),
+    %% Milliseconds, as all below whose name ends in timeout.
+    timeout := pos_integer() | infinity,
+    queue_limit := non_neg_integer(),
+    queue_timeout := pos_integer() | infinity,
+    max_requests := pos_integer() | infinity,
+    max_requests_jitter := non_neg_integer(),
+    graceful_timeout := non_neg_integer(),
+    %% Bytes, as all sizes below.
+    body_buffer := non_neg_integer(),
+    max_body := non_neg_integer() | infinity,
+    max_headers := pos_integer(),
+    max_header_size := pos_integer(),
+    max_request_line_size := pos_integer(),
+    pythonpath := [binary()],
+    python := binary() | undefined,
+    venv := binary() | undefined,
+    %% Ordered by name, each name once.
+    env := [{Name :: binary(), Value :: binary() | false}],
+    lifespan := auto | on | off,
+    ssl := boolean(),
+    certfile := binary() | undefined,
+    keyfile := binary() | undefined,
+    websocket_timeout := pos_integer() | infinity,
+    websocket_max_frame_size := pos_integer(),
+    hooks := #{on_request | on_response | on_error => fun()}
+}.
+
+-type reason() ::
+    hornbeam_app_spec:reason()
+    | {bad_option, Key :: atom(), {expected, Text :: binary(), got, Value :: term()}}
+    | {unknown_option, Key :: term(), {did_you_mean, Nearest :: atom()}}
+    | {not_available, Key :: atom(), Value :: term(), Text :: binary()}
+    | {bad_options, Value :: term(), Text :: binary()}.
+
+%% @doc The complete, normalised configuration, or the first thing that is wrong with it.
+%% `Env' is what `application:get_all_env(hornbeam)' returns.
+-spec check(term(), term(), [{atom(), term()}]) -> {ok, config()} | {error, reason()}.
+check(AppSpec, Options, Env) when is_map(Options) ->
+    %% An OTP release adds this key to every environment.
+    Given = maps:merge(maps:from_list(lists:keydelete(included_applications, 1, Env)), Options),
+    Schema = hornbeam_options_schema:options(),
+    case hornbeam_app_spec:check(AppSpec) of
+        {ok, App} ->
+            steps(#{app => App}, [
+                fun(Config) -> known(Given, Schema, Config) end,
+                fun(Config) -> fill(Schema, Given, Config) end,
+                fun together/1
+            ]);
+        {error, _} = Error ->
+            Error
+    end;
+check(_, Options, _) ->
+    {error, {bad_options, Options, <<"options are given as a map, #{workers => 4}">>}}.
+
+steps(Config, []) ->
+    {ok, Config};
+steps(Config0, [Step | Steps]) ->
+    case Step(Config0) of
+        {ok, Config} -> steps(Config, Steps);
+        {error, _} = Error -> Error
+    end.
+
+known(Given, Schema, Config) ->
+    Keys = [Key || #{key := Key} <- Schema],
+    case lists:sort(maps:keys(Given) -- Keys) of
+        [] -> {ok, Config};
+        [Unknown | _] -> {error, {unknown_option, Unknown, {did_you_mean, nearest(Unknown, Keys)}}}
+    end.
+
+nearest(Unknown, Keys) ->
+    Name = unicode:characters_to_list(io_lib:format("~ts", [shown_name(Unknown)])),
+    hornbeam_options_nearest:nearest(Name, [{atom_to_list(Key), Key} || Key <- Keys]).
+
+shown_name(Key) when is_atom(Key) -> atom_to_list(Key);
+shown_name(Key) ->
+    case hornbeam_options_type:text(Key) of
+        {ok, Text} -> Text;
+        error -> show(Key)
+    end.
+
+fill([#{key := Key} = Option | Schema], Given, Config) ->
+    case checked(Option, Given, Config) of
+        {ok, Value} -> fill(Schema, Given, Config#{Key => Value});
+        {error, _} = Error -> Error
+    end;
+fill([], _, Config) ->
+    {ok, Config}.
+
+checked(#{key := Key, type := Type} = Option, Given, Config) ->
+    Value = case Given of
+        #{Key := Value0} -> Value0;
+        #{} -> default(maps:get(default, Option), Config)
+    end,
+    case hornbeam_options_type:check(Type, Value) of
+        {ok, Normal} -> available(Option, Value, normal(Key, Normal));
+        error -> {error, bad(Option, <<>>, Value)};
+        {error, What} -> {error, bad(Option, <<" (", What/binary, ")">>, Value)}
+    end.
+
+default({value, Value}, _) -> Value;
+default({derived, Derive, _}, Config) -> Derive(Config).
+
+normal(max_requests, 0) -> infinity;
+normal(_, Value) -> Value.
+
+available(#{key := Key, available := Available}, Value, Normal) ->
+    case lists:member(Normal, Available) of
+        true ->
+            {ok, Normal};
+        false ->
+            Text = ["not available yet; for now it can only be ",
+                lists:join(" or ", [show(A) || A <- Available])],
+            {error, {not_available, Key, Value, iolist_to_binary(Text)}}
+    end;
+available(_, _, Normal) ->
+    {ok, Normal}.
+
+bad(#{key := Key, type := Type} = Option, What, Value) ->
+    Got = case Option of
+        #{hidden := true} -> hidden;
+        _ -> Value
+    end,
+    {bad_option, Key, {expected, <<(hornbeam_options_type:expected(Type))/binary, What/binary>>, got, Got}}.
+
+%% What one option alone cannot show: that with another it has no effect.
+together(#{python := Python, venv := Venv}) when is_binary(Python), is_binary(Venv) ->
+    {error, {bad_option, python, {expected, <<"no value, since venv is given and has an interpreter">>,
+        got, Python}}};
+together(#{max_requests := infinity, max_requests_jitter := Jitter}) when Jitter > 0 ->
+    {error, {bad_option, max_requests_jitter, {expected, <<"0, since max_requests is not given">>,
+        got, Jitter}}};
+together(Config) ->
+    {ok, Config}.
+
+%% @doc The options as a Markdown table, for the README.
+-spec document() -> iodata().
+document() ->
+    ["| option | default | unit | meaning |\n|---|---|---|---|\n",
+        [document_row(Option) || Option <- hornbeam_options_schema:options()]].
+
+document_row(#{key := Key, default := Default, unit := Unit, doc := Doc} = Option) ->
+    ["| `", atom_to_list(Key), "` | ", document_default(Default), " | ", Unit, " | ", Doc,
+        document_later(Option), " |\n"].
+
+document_default({value, Value}) -> ["`", show(Value), "`"];
+document_default({derived, _, Text}) -> Text.
+
+document_later(#{available := Available}) ->
+    [" Only ", lists:join(" or ", [["`", show(A), "`"] || A <- Available]), " for now."];
+document_later(_) ->
+    "".
+
+%% @doc One sentence for people: what is wrong, and what to do.
+-spec format_error(reason()) -> iodata().
+format_error({bad_app, Value, What}) ->
+    ["The application ", show(Value), " is not of the form \"module:callable\": ", What, "."];
+format_error({bad_option, Key, {expected, Text, got, hidden}}) ->
+    ["The option ", atom_to_list(Key), " is wrong: expected ", Text, "."];
+format_error({bad_option, Key, {expected, Text, got, Value}}) ->
+    ["The option ", atom_to_list(Key), " is wrong: expected ", Text, ", got ", show(Value), "."];
+format_error({unknown_option, Key, {did_you_mean, none}}) ->
+    ["There is no option ", show(Key), "; remove it."];
+format_error({unknown_option, Key, {did_you_mean, Nearest}}) ->
+    ["There is no option ", show(Key), "; did you mean ", atom_to_list(Nearest), "?"];
+format_error({not_available, Key, Value, Text}) ->
+    ["The option ", atom_to_list(Key), " cannot be ", show(Value), ": ", Text, "."];
+format_error({bad_options, Value, Text}) ->
+    ["The options are wrong: ", Text, ", got ", show(Value), "."].
+
+%% Cut short: the value can be anything. As UTF-8, so that the result is iodata.
+show(Value) ->
+    unicode:characters_to_binary(io_lib:format("~tp", [Value], [{chars_limit, 200}])).
