@@ -1,0 +1,286 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The open HTTP exchanges of one worker: what may be sent to it, what it may answer, who gets it.
+%%
+%% Pure: messages, requests of streams and the time go in, a new state and effects come out. Runs in
+%% the worker process (`hornbeam_worker'), which carries the effects out. The rules are those of
+%% priv/protocol/PROTOCOL.md, sections 4.2, 6 and 7.
+-module(hornbeam_exchanges).
+
+-export([new/1, open/4, body/5, credit/4, cancel/4, handle/3]).
+-export([overdue/2, give_away/2, fail_all/2, drop_given/1]).
+-export([count/1, given/1, last_id/1, find/2, oldest/1]).
+-export_type([state/0, request/0, to/0, effect/0, event/0, config/0]).
+
+-include("hornbeam_wire.hrl").
+
+%% The stream that waits for the answer.
+-type to() :: {ConnectionProcess :: pid(), cowboy_stream:streamid()}.
+
+%% Fields of OPEN from `Method' on, as the stream built them; kept until the exchange closes so that
+%% it can be given to another worker when this one has not started it.
+-type request() :: {
+    Method :: binary(),
+    Path :: binary(),
+    Query :: binary(),
+    Version :: binary(),
+    Headers :: #{binary() => binary()},
+    Connection :: binary(),
+    Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}
+}.
+
+-type config() :: #{
+    %% Milliseconds the application may go without any progress on an exchange.
+    timeout := timeout(),
+    %% Bytes of DATA granted with OPEN.
+    response_window := pos_integer()
+}.
+
+%% What a stream is told. `{credit, N}' is for the request body: the worker takes N more bytes.
+-type event() ::
+    {response, cowboy:http_status(), cowboy:http_headers(), binary()}
+    | {head, cowboy:http_status(), cowboy:http_headers()}
+    | {data, binary()}
+    | {file, Path :: binary(), Offset :: non_neg_integer(), Bytes :: pos_integer()}
+    | {fin, cowboy:http_headers()}
+    | {credit, pos_integer()}
+    | {abort, Name :: binary(), Text :: binary()}
+    | {failed, worker_gone | timeout}.
+
+-type effect() ::
+    {event, to(), hornbeam_wire:exchange_id(), event()}
+    | {requeue, to(), request()}
+    %% The exchange is closed and its slot is free.
+    | released.
+
+-record(exchange, {
+    to :: to(),
+    request :: request(),
+    %% waiting for a head; streaming after one; cancelled when nobody waits for the answer.
+    phase = waiting :: waiting | streaming | cancelled,
+    %% bytes of DATA the worker may still send
+    credit :: integer(),
+    %% bytes of BODY the worker still takes
+    body_credit = 0 :: non_neg_integer(),
+    %% when the application counts as stuck, milliseconds of the caller's clock
+    deadline :: integer() | infinity
+}).
+
+-record(state, {
+    config :: config(),
+    last_id = 0 :: non_neg_integer(),
+    open = #{} :: #{hornbeam_wire:exchange_id() => #exchange{}},
+    %% exchanges above this have not started, as far as STARTED messages tell
+    started = 0 :: non_neg_integer(),
+    %% given to other workers while this one was stalled; it still has to hand them back
+    given = #{} :: #{hornbeam_wire:exchange_id() => true}
+}).
+
+-opaque state() :: #state{}.
+
+-spec new(config()) -> state().
+new(Config) ->
+    #state{config = Config}.
+
+-spec count(state()) -> non_neg_integer().
+count(#state{open = Open}) -> map_size(Open).
+
+%% @doc How many exchanges were given away and are still in the hands of the stalled worker.
+-spec given(state()) -> non_neg_integer().
+given(#state{given = Given}) -> map_size(Given).
+
+-spec last_id(state()) -> non_neg_integer().
+last_id(#state{last_id = Id}) -> Id.
+
+%% @doc The id of the oldest open exchange, 0 when there is none.
+-spec oldest(state()) -> non_neg_integer().
+oldest(#state{open = Open}) when map_size(Open) =:= 0 -> 0;
+oldest(#state{open = Open}) -> lists:min(maps:keys(Open)).
+
+%% @doc The exchange that answers this stream, for a stream that does not know its id.
+-spec find(to(), state()) -> {ok, hornbeam_wire:exchange_id()} | error.
+find(To, #state{open = Open}) ->
+    case [Id || {Id, #exchange{to = T}} <- maps:to_list(Open), T =:= To] of
+        [Id | _] -> {ok, Id};
+        [] -> error
+    end.
+
+%% @doc Open an exchange; the message is for the worker.
+-spec open(to(), request(), Now :: integer(), state()) -> {hornbeam_wire:message(), state()}.
+open(To, Request, Now, #state{config = Config, last_id = Last, open = Open} = State) ->
+    Id = Last + 1,
+    #{timeout := Timeout, response_window := Window} = Config,
+    {Method, Path, Query, Version, Headers, Connection, Body} = Request,
+    Exchange = #exchange{
+        to = To, request = Request, credit = Window, deadline = deadline(Now, Timeout)
+    },
+    Message =
+        {?OPEN, Id, milliseconds(Timeout), Method, Path, Query, Version, Headers, Connection, Body},
+    {Message, State#state{last_id = Id, open = Open#{Id => Exchange}}}.
+
+milliseconds(infinity) -> 0;
+milliseconds(Timeout) -> Timeout.
+
+deadline(_, infinity) -> infinity;
+deadline(Now, Timeout) -> Now + Timeout.
+
+%% @doc More of the request body. A stream sends no more than the worker granted; what arrives for an
+%% exchange that is closed or cancelled is dropped, the messages crossed.
+-spec body(hornbeam_wire:exchange_id(), boolean(), binary(), Now :: integer(), state()) ->
+    {[hornbeam_wire:message()], state()}.
+body(Id, Fin, Data, Now, #state{open = Open} = State) ->
+    case Open of
+        #{Id := #exchange{phase = Phase, body_credit = Credit} = E} when Phase =/= cancelled ->
+            Left = max(0, Credit - byte_size(Data)),
+            {[{?BODY, Id, Fin, Data}], store(Id, E#exchange{body_credit = Left}, Now, State)};
+        #{} ->
+            {[], State}
+    end.
+
+%% @doc The client's side has taken N bytes of the response.
+-spec credit(hornbeam_wire:exchange_id(), pos_integer(), Now :: integer(), state()) ->
+    {[hornbeam_wire:message()], state()}.
+credit(Id, N, Now, #state{open = Open} = State) ->
+    case Open of
+        #{Id := #exchange{phase = streaming, credit = Credit} = E} ->
+            {[{?CREDIT, Id, N}], store(Id, E#exchange{credit = Credit + N}, Now, State)};
+        #{} ->
+            {[], State}
+    end.
+
+%% @doc Nobody waits for the answer any more. The slot stays taken until the worker lets go.
+-spec cancel(hornbeam_wire:exchange_id(), Reason :: binary(), Now :: integer(), state()) ->
+    {[hornbeam_wire:message()], state()}.
+cancel(Id, Reason, Now, #state{open = Open} = State) ->
+    case Open of
+        #{Id := #exchange{phase = Phase} = E} when Phase =/= cancelled ->
+            {[{?CANCEL, Id, Reason}], store(Id, E#exchange{phase = cancelled}, Now, State)};
+        #{} ->
+            {[], State}
+    end.
+
+store(Id, Exchange, Now, #state{open = Open, config = #{timeout := Timeout}} = State) ->
+    State#state{open = Open#{Id := Exchange#exchange{deadline = deadline(Now, Timeout)}}}.
+
+%% @doc A message of the worker. Effects are newest first: callers fold over many messages.
+-spec handle(hornbeam_wire:message(), Now :: integer(), state()) ->
+    {ok, [effect()], state()} | {error, hornbeam_wire:error()}.
+handle({?RETURN, Ids}, _Now, State) ->
+    returned(Ids, [], State);
+handle({?STARTED, Id}, _Now, State) ->
+    {ok, [], State#state{started = max(Id, State#state.started)}};
+handle(Message, Now, #state{open = Open} = State) ->
+    Id = element(2, Message),
+    case Open of
+        #{Id := Exchange} -> step(Message, Exchange, Now, State);
+        #{} -> bad_state(Message, <<"which is not open">>)
+    end.
+
+step({?RESPONSE, Id, Status, Headers, Data} = M, #exchange{phase = Phase, to = To}, _, State) ->
+    #state{config = #{response_window := Window}} = State,
+    case Phase of
+        waiting when byte_size(Data) =< Window ->
+            close(Id, [{event, To, Id, {response, Status, Headers, Data}}], State);
+        cancelled ->
+            close(Id, [], State);
+        _ ->
+            bad_state(M, <<"where it is not legal">>)
+    end;
+step({?HEAD, Id, Status, Headers}, #exchange{phase = waiting} = E, Now, State) ->
+    tell(Id, E#exchange{phase = streaming}, {head, Status, Headers}, Now, State);
+step({?DATA, Id, Data}, #exchange{phase = streaming, credit = Credit} = E, Now, State) when
+    Credit >= byte_size(Data)
+->
+    tell(Id, E#exchange{credit = Credit - byte_size(Data)}, {data, Data}, Now, State);
+step({?SEND_FILE, Id, Path, Offset, N}, #exchange{phase = streaming} = E, Now, State) ->
+    tell(Id, E, {file, Path, Offset, N}, Now, State);
+step({?END, Id, Trailers}, #exchange{phase = streaming, to = To}, _, State) ->
+    close(Id, [{event, To, Id, {fin, Trailers}}], State);
+step({?ABORT, Id, _, _}, #exchange{phase = cancelled}, _, State) ->
+    close(Id, [], State);
+step({?ABORT, Id, Name, Text}, #exchange{to = To}, _, State) ->
+    close(Id, [{event, To, Id, {abort, Name, Text}}], State);
+step({?BODY_CREDIT, Id, N}, #exchange{body_credit = Credit} = E, Now, State) ->
+    tell(Id, E#exchange{body_credit = Credit + N}, {credit, N}, Now, State);
+step({?END, Id, _}, #exchange{phase = cancelled}, _, State) ->
+    close(Id, [], State);
+step(Message, #exchange{phase = cancelled}, _, State) when
+    element(1, Message) =:= ?HEAD; element(1, Message) =:= ?DATA; element(1, Message) =:= ?SEND_FILE
+->
+    {ok, [], State};
+step(Message, _, _, _) ->
+    bad_state(Message, <<"where it is not legal">>).
+
+tell(Id, #exchange{phase = cancelled} = Exchange, _Event, Now, State) ->
+    {ok, [], store(Id, Exchange, Now, State)};
+tell(Id, #exchange{to = To} = Exchange, Event, Now, State) ->
+    {ok, [{event, To, Id, Event}], store(Id, Exchange, Now, State)}.
+
+close(Id, Effects, #state{open = Open} = State) ->
+    {ok, [released | Effects], State#state{open = maps:remove(Id, Open)}}.
+
+returned([], Effects, State) ->
+    {ok, Effects, State};
+returned([Id | Ids], Effects, #state{open = Open, given = Given} = State) ->
+    case {Open, Given} of
+        {#{Id := #exchange{phase = streaming}}, _} ->
+            bad_state({?RETURN, Id}, <<"which has started">>);
+        {#{Id := #exchange{phase = Phase, to = To, request = Request}}, _} ->
+            Requeue = [{requeue, To, Request} || Phase =:= waiting],
+            returned(Ids, [released | Requeue ++ Effects], State#state{open = maps:remove(Id, Open)});
+        {_, #{Id := true}} ->
+            returned(Ids, Effects, State#state{given = maps:remove(Id, Given)});
+        {_, _} ->
+            bad_state({?RETURN, Id}, <<"which is not open">>)
+    end.
+
+bad_state(Message, Why) ->
+    Text = io_lib:format("message ~b for exchange ~b, ~s", [element(1, Message), element(2, Message), Why]),
+    {error, {bad_state, iolist_to_binary(Text)}}.
+
+%% @doc Exchanges without progress for `timeout': their streams are told, the worker is asked to let
+%% go. `Stuck' are those that were told before and still hold the worker.
+-spec overdue(Now :: integer(), state()) ->
+    {[effect()], [hornbeam_wire:message()], Stuck :: [hornbeam_wire:exchange_id()], state()}.
+overdue(Now, #state{open = Open} = State) ->
+    Late = [{Id, E} || {Id, #exchange{deadline = D} = E} <- maps:to_list(Open), D =< Now],
+    lists:foldl(fun(Each, Acc) -> late(Each, Now, Acc) end, {[], [], [], State}, Late).
+
+%% What was cancelled before and is late again holds the worker: cancel/4 gave it a whole timeout.
+late({Id, #exchange{phase = cancelled}}, _Now, {Effects, Messages, Stuck, State}) ->
+    {Effects, Messages, [Id | Stuck], State};
+late({Id, #exchange{to = To} = E}, Now, {Effects, Messages, Stuck, #state{open = Open} = State}) ->
+    Given = E#exchange{phase = cancelled, deadline = Now + grace(State)},
+    {[{event, To, Id, {failed, timeout}} | Effects], [{?CANCEL, Id, <<"timeout">>} | Messages], Stuck,
+        State#state{open = Open#{Id := Given}}}.
+
+%% Long enough for an application that streams to reach its next chunk.
+grace(#state{config = #{timeout := Timeout}}) -> min(1000, Timeout).
+
+%% @doc Take back what lies above the mark: nothing above it has started, so it can go to another
+%% worker. The ids are remembered until the worker has handed them back.
+-spec give_away(Above :: non_neg_integer(), state()) -> {[effect()], state()}.
+give_away(Above, #state{open = Open, given = Given0} = State) ->
+    Mark = max(Above, State#state.started),
+    Unstarted = [Id || {Id, #exchange{phase = P}} <- lists:sort(maps:to_list(Open)), Id > Mark, P =/= streaming],
+    Effects = lists:append([gone(Id, maps:get(Id, Open)) || Id <- Unstarted]),
+    Given = lists:foldl(fun(Id, Acc) -> Acc#{Id => true} end, Given0, Unstarted),
+    {Effects, State#state{open = maps:without(Unstarted, Open), given = Given}}.
+
+gone(_Id, #exchange{phase = waiting, to = To, request = Request}) ->
+    [{requeue, To, Request}, released];
+gone(_Id, #exchange{phase = cancelled}) ->
+    [released].
+
+%% @doc The worker has been told to hand back nothing more: it is about to be replaced.
+-spec drop_given(state()) -> state().
+drop_given(State) -> State#state{given = #{}}.
+
+%% @doc The worker is dead. Exchanges above the mark go to another worker, the others have failed.
+-spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> {[effect()], state()}.
+fail_all(Above, State0) ->
+    {Requeued, #state{open = Open} = State} = give_away(Above, State0),
+    Failed = lists:append([failed(Id, E) || {Id, E} <- lists:sort(maps:to_list(Open))]),
+    {Requeued ++ Failed, (new(State#state.config))#state{last_id = 0}}.
+
+failed(_Id, #exchange{phase = cancelled}) -> [released];
+failed(Id, #exchange{to = To}) -> [{event, To, Id, {failed, worker_gone}}, released].

@@ -1,0 +1,36 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc How many requests a worker may hold beyond those it runs: about a millisecond of work.
+%%
+%% Pure. Follows the measured time between answers of a busy worker: at once when it grows, slowly
+%% when it falls, so that one slow request ends the prefetch and many quick ones bring it back.
+-module(hornbeam_prefetch).
+
+-export([new/1, sample/3, limit/1]).
+-export_type([state/0]).
+
+-define(BUDGET_US, 1000).
+-define(MOST, 64).
+
+%% Worker threads, and microseconds of one thread per request (infinity before the first measurement).
+-opaque state() :: {Threads :: pos_integer(), ServiceUs :: number() | infinity}.
+
+-spec new(Threads :: pos_integer()) -> state().
+new(Threads) ->
+    {Threads, infinity}.
+
+%% @doc The worker was busy for BusyUs microseconds and answered N requests in them.
+-spec sample(BusyUs :: non_neg_integer(), N :: pos_integer(), state()) -> state().
+sample(BusyUs, N, {Threads, Before}) ->
+    Service = BusyUs * Threads / N,
+    {Threads, smooth(Service, Before)}.
+
+smooth(Service, infinity) -> Service;
+smooth(Service, Before) when Service >= Before -> (Before + Service) / 2;
+smooth(Service, Before) -> Before + (Service - Before) / 8.
+
+%% @doc Requests the worker may hold at once: one per thread, and the prefetch.
+-spec limit(state()) -> pos_integer().
+limit({Threads, infinity}) ->
+    Threads;
+limit({Threads, Service}) ->
+    Threads + min(?MOST, trunc(?BUDGET_US * Threads / max(1, Service))).

@@ -1,0 +1,151 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Packets of the hornbeam protocol: messages to bytes, bytes to checked messages.
+%%
+%% Pure; runs in the worker process that owns the connection. The protocol is written down in
+%% priv/protocol/PROTOCOL.md; this module knows the shape of every message a worker may send,
+%% `hornbeam_exchanges' and `hornbeam_calls' know when it may send it.
+-module(hornbeam_wire).
+
+-export([encode/1, decode/1]).
+-export([encode_value/1, decode_value/1]).
+-export_type([message/0, exchange_id/0, call_id/0, error/0]).
+
+-include("hornbeam_wire.hrl").
+
+%% Growing, never reused within a connection.
+-type exchange_id() :: pos_integer().
+-type call_id() :: pos_integer().
+%% A tuple that starts with its code; fields as in section 4 of the protocol.
+-type message() :: tuple().
+-type error() :: {bad_packet | bad_message | bad_state, Text :: binary()}.
+
+%% @doc One packet (without its length) that carries the messages in order.
+-spec encode([message(), ...]) -> binary().
+encode(Messages) ->
+    term_to_binary(Messages, [{minor_version, 2}]).
+
+%% @doc The messages of one packet from a worker, each with the shape its code demands.
+%% Never creates atoms; refuses compressed packets, which could unfold to gigabytes.
+-spec decode(binary()) -> {ok, [message(), ...]} | {error, error()}.
+decode(<<131, 80, _/binary>>) ->
+    bad_packet(<<"compressed terms are not allowed">>);
+decode(<<131, _/binary>> = Packet) when byte_size(Packet) =< ?MAX_PACKET ->
+    try binary_to_term(Packet, [safe, used]) of
+        {[_ | _] = Messages, Used} when Used =:= byte_size(Packet) -> check(Messages);
+        {[_ | _], _} -> bad_packet(<<"bytes after the term">>);
+        {_, _} -> bad_packet(<<"not a list of messages">>)
+    catch
+        error:badarg -> bad_packet(<<"not an external term">>)
+    end;
+decode(Packet) when byte_size(Packet) > ?MAX_PACKET ->
+    bad_packet(<<"longer than the limit">>);
+decode(_) ->
+    bad_packet(<<"does not start with 131">>).
+
+check(Messages) ->
+    case bad(Messages, ?MAX_MESSAGES) of
+        none -> {ok, Messages};
+        too_many -> bad_packet(<<"more messages than the limit">>);
+        improper -> bad_packet(<<"an improper list of messages">>);
+        {bad, Message} -> {error, {bad_message, describe(Message)}}
+    end.
+
+bad([], _) -> none;
+bad([_ | _], 0) -> too_many;
+bad([Message | Rest], N) ->
+    case legal(Message) of
+        true -> bad(Rest, N - 1);
+        false -> {bad, Message}
+    end;
+bad(_, _) -> improper.
+
+-define(IS_ID(Id), is_integer(Id), Id > 0, Id < 16#8000000000000000).
+
+%% What a worker may send; everything else is bad_message.
+legal({?RESPONSE, Id, Status, Headers, Data}) when ?IS_ID(Id), is_binary(Data) ->
+    is_status(Status) andalso are_headers(Headers);
+legal({?DATA, Id, Data}) when ?IS_ID(Id), is_binary(Data), Data =/= <<>> -> true;
+legal({?HEAD, Id, Status, Headers}) when ?IS_ID(Id) ->
+    is_status(Status) andalso are_headers(Headers);
+legal({?END, Id, Trailers}) when ?IS_ID(Id) -> are_headers(Trailers);
+legal({?BODY_CREDIT, Id, N}) when ?IS_ID(Id), is_integer(N), N > 0, N =< 16#80000000 -> true;
+legal({?SEND_FILE, Id, Path, Offset, N}) when
+    ?IS_ID(Id), is_binary(Path), is_integer(Offset), Offset >= 0, is_integer(N), N > 0
+-> true;
+legal({?ABORT, Id, Name, Text}) when ?IS_ID(Id), is_binary(Name), is_binary(Text) -> true;
+legal({?RETURN, [_ | _] = Ids}) -> are_ids(Ids);
+legal({?STARTED, Id}) when ?IS_ID(Id) -> true;
+legal({?BEAT}) -> true;
+legal({?CALL, Id, Origin, Timeout, Service, Payload}) when
+    ?IS_ID(Id), is_integer(Origin), Origin >= 0, is_integer(Timeout), Timeout > 0,
+    Timeout =< 16#FFFFFFFF, is_binary(Service), is_binary(Payload),
+    byte_size(Payload) =< ?MAX_PAYLOAD
+-> true;
+legal({?RESULT, Id, Payload}) when
+    ?IS_ID(Id), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD
+-> true;
+legal({?FAULT, Id, Name, Payload}) when
+    ?IS_ID(Id), is_binary(Name), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD
+-> true;
+legal({?REVOKE, Id}) when ?IS_ID(Id) -> true;
+legal({?CAST, Service, Payload}) when
+    is_binary(Service), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD
+-> true;
+legal({?HELLO, Min, Max, Info}) when
+    is_integer(Min), is_integer(Max), Min > 0, Min =< Max, Max < 256, is_map(Info)
+-> true;
+legal({?READY, Info}) when is_map(Info) -> true;
+legal({?FAILED, Name, Text}) when is_binary(Name), is_binary(Text) -> true;
+legal({?ERROR, Name, Text}) when is_binary(Name), is_binary(Text) -> true;
+legal(_) -> false.
+
+is_status(Status) -> is_integer(Status) andalso Status >= 200 andalso Status =< 999.
+
+are_headers(Headers) when is_map(Headers) -> are_headers(maps:next(maps:iterator(Headers)));
+are_headers(none) -> true;
+are_headers({<<"set-cookie">>, [_ | _] = Values, Next}) ->
+    are_binaries(Values) andalso are_headers(maps:next(Next));
+are_headers({<<"set-cookie">>, _, _}) -> false;
+are_headers({Name, Value, Next}) when is_binary(Name), Name =/= <<>>, is_binary(Value) ->
+    are_headers(maps:next(Next));
+are_headers(_) -> false.
+
+are_binaries([]) -> true;
+are_binaries([B | Rest]) when is_binary(B) -> are_binaries(Rest);
+are_binaries(_) -> false.
+
+are_ids([]) -> true;
+are_ids([Id | Rest]) when ?IS_ID(Id) -> are_ids(Rest);
+are_ids(_) -> false.
+
+%% Never the payload: a message may hold what must not reach a log.
+describe(Message) when is_tuple(Message), tuple_size(Message) > 0, is_integer(element(1, Message)) ->
+    iolist_to_binary(
+        io_lib:format("message ~b with ~b fields", [element(1, Message), tuple_size(Message) - 1])
+    );
+describe(_) ->
+    <<"not a tuple that starts with a code">>.
+
+bad_packet(Text) ->
+    {error, {bad_packet, Text}}.
+
+%% @doc A value as the payload of a call, cast or result (design section 4).
+-spec encode_value(term()) -> {ok, binary()} | {error, too_large}.
+encode_value(Value) ->
+    Payload = term_to_binary(Value, [{minor_version, 2}]),
+    case byte_size(Payload) =< ?MAX_PAYLOAD of
+        true -> {ok, Payload};
+        false -> {error, too_large}
+    end.
+
+%% @doc The value of a payload. Atoms that the node does not know are refused, not created.
+-spec decode_value(binary()) -> {ok, term()} | {error, bad_term}.
+decode_value(<<131, 80, _/binary>>) ->
+    {error, bad_term};
+decode_value(Payload) ->
+    try binary_to_term(Payload, [safe, used]) of
+        {Value, Used} when Used =:= byte_size(Payload) -> {ok, Value};
+        {_, _} -> {error, bad_term}
+    catch
+        error:badarg -> {error, bad_term}
+    end.
