@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The term codec in pure Python: the twin of `_codec_compiled`, with the same interface.
+
+Runs in the thread that calls. It serves where the compiled one was not built, and the tests hold
+the two against each other. `encode` and `decode` are the value layer (what applications pass to
+calls), `encode_wire` and `decode_wire` the message layer (PROTOCOL.md, section 3).
+"""
+
+from __future__ import annotations
+
+from ._codec_common import MAX_DEPTH, MAX_PACKET, MAX_SIZE
+from ._codec_pure_decode import VALUE_READERS, WIRE_READERS, read
+from ._codec_pure_encode import VALUE_WRITERS, WIRE_WRITERS, write
+
+__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet"]
+
+NAME = "pure"
+
+
+def encode(value: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX_SIZE) -> bytes:
+    """The external term of an application's value.
+
+    Args:
+        value: None, bool, int, finite float, str, bytes-like, list, tuple, dict, NumPy array or
+            scalar, or a class of `hornbeam_erlang.terms`, nested as needed.
+        max_depth: how many containers a value may stand in, 0 to 1024.
+        max_size: bytes of the result at most.
+
+    Raises:
+        TermError: some part has no term, with its path; or a limit is exceeded.
+    """
+    return write(value, VALUE_WRITERS, b"", max_depth, max_size)
+
+
+def decode(data: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX_SIZE) -> object:
+    """The value of an external term, compressed or not.
+
+    Args:
+        data: the bytes of one term, with nothing after it (bytes-like).
+        max_depth: how many containers a value may stand in, 0 to 1024.
+        max_size: bytes of the term at most, once inflated; the containers of the value may take
+            16 times as much memory.
+
+    Raises:
+        TermError: the bytes are not such a term, or a limit is exceeded.
+    """
+    return read(data, VALUE_READERS, max_depth, max_size)
+
+
+def encode_wire(term: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX_PACKET) -> bytes:
+    """The external term of a message: None, bool, ints of 64 bits, bytes-like, list, tuple, dict.
+
+    Raises:
+        TermError: some part is anything else, with its path; or a limit is exceeded.
+    """
+    return write(term, WIRE_WRITERS, b"", max_depth, max_size)
+
+
+def encode_wire_packet(messages: list[tuple[object, ...]]) -> bytes:
+    """A packet that holds these messages: its length as u32, big endian, then the list of them.
+
+    Raises:
+        TermError: as `encode_wire`; or there are no messages.
+    """
+    return write(messages, WIRE_WRITERS, b"\0\0\0\0", MAX_DEPTH, MAX_PACKET)
+
+
+def decode_wire(data: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX_PACKET) -> object:
+    """The term of a packet: as `encode_wire` takes them, every binary as bytes.
+
+    Raises:
+        TermError: the bytes are not such a term, or a limit is exceeded.
+    """
+    return read(data, WIRE_READERS, max_depth, max_size)
