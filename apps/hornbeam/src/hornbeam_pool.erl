@@ -6,7 +6,7 @@
 %% outlives the operating-system processes that it starts, so the tuple is written once.
 -module(hornbeam_pool).
 
--export([new/2, delete/1, set_workers/2, lookup/1]).
+-export([new/2, delete/1, set_worker/3, lookup/1]).
 -export([claim/1, release/3, set_limit/3, load/2, limit/2]).
 -export([enqueued/2, queued/1, queue/1, set_queue/2, worker/2, workers/1, config/1]).
 -export([opened/1, closed/1, open_count/1, set_draining/1, is_draining/1]).
@@ -37,7 +37,7 @@
 -define(LOAD(I), (2 * (I) + 2)).
 -define(LIMIT(I), (2 * (I) + 3)).
 
-%% @doc A pool without workers; `set_workers/2' and `set_queue/2' complete it.
+%% @doc A pool without workers; `set_worker/3' and `set_queue/2' complete it.
 -spec new(name(), config()) -> pool().
 new(Name, #{size := Size} = Config) ->
     Pool = #pool{
@@ -60,10 +60,15 @@ lookup(Name) ->
         Pool -> {ok, Pool}
     end.
 
-%% @doc Written when the worker processes have started, and again when one was restarted.
--spec set_workers([pid()], pool()) -> ok.
-set_workers(Pids, #pool{name = Name}) ->
-    persistent_term:put({?MODULE, Name, workers}, list_to_tuple(Pids)).
+%% @doc A worker process has started, or started again: what an earlier one held is gone. Workers of a
+%% pool start one after the other, by their supervisor.
+-spec set_worker(index(), pid(), pool()) -> ok.
+set_worker(Index, Pid, #pool{name = Name, counters = C, config = #{size := Size}}) ->
+    atomics:put(C, ?LOAD(Index), 0),
+    atomics:put(C, ?LIMIT(Index), 0),
+    None = erlang:make_tuple(Size, undefined),
+    Workers = persistent_term:get({?MODULE, Name, workers}, None),
+    persistent_term:put({?MODULE, Name, workers}, setelement(Index, Workers, Pid)).
 
 -spec set_queue(pid(), pool()) -> ok.
 set_queue(Pid, #pool{name = Name}) ->
@@ -79,7 +84,7 @@ worker(Index, #pool{name = Name}) ->
 
 -spec workers(pool()) -> [pid()].
 workers(#pool{name = Name}) ->
-    tuple_to_list(persistent_term:get({?MODULE, Name, workers}, {})).
+    [Pid || Pid <- tuple_to_list(persistent_term:get({?MODULE, Name, workers}, {})), is_pid(Pid)].
 
 -spec config(pool()) -> config().
 config(#pool{config = Config}) -> Config.

@@ -141,6 +141,7 @@ callback_mode() -> [state_functions, state_enter].
     {ok, booting, #data{}}.
 init({Pool, Index, #{threads := Threads, starter := Starter} = Options}) ->
     process_flag(trap_exit, true),
+    ok = hornbeam_pool:set_worker(Index, self(), Pool),
     {ok, booting, #data{
         pool = Pool,
         index = Index,

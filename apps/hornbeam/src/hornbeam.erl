@@ -1,0 +1,214 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Serve a Python web application from this node.
+%%
+%% ```
+%% ok = hornbeam:start("myapp:application", #{workers => 4}).
+%% '''
+%% Everything here runs in the calling process; nothing is left running when a start fails.
+-module(hornbeam).
+
+-export([start/1, start/2, stop/0, info/0, format_error/1]).
+-export([register_function/2, register_function/3, unregister_function/1]).
+-export_type([reason/0]).
+
+%% The one application that is served at the root.
+-define(NAME, root).
+%% Bytes under way per exchange, in each direction.
+-define(WINDOW, 262144).
+%% Milliseconds between signs of life of a worker.
+-define(HEARTBEAT, 1000).
+%% Milliseconds a worker may take to load the application.
+-define(BOOT_TIMEOUT, 120000).
+
+-type reason() ::
+    hornbeam_options:reason()
+    | {no_python, binary()}
+    | {already_started, binary()}
+    | {app_failed, Name :: binary(), Text :: binary()}
+    | {listen, Address :: binary(), inet:posix() | term()}
+    | boot_timeout
+    | term().
+
+%% @doc As `start(AppSpec, #{})'.
+-spec start(string() | binary()) -> ok | {error, reason()}.
+start(AppSpec) ->
+    start(AppSpec, #{}).
+
+%% @doc Load the application in every worker, then listen. AppSpec: `module:callable',
+%% `module:obj.attr' or `module:factory()'. The options are those of the README; they win over the
+%% environment of the OTP application `hornbeam' (sys.config). The error is for `format_error/1'.
+-spec start(string() | binary(), map()) -> ok | {error, reason()}.
+start(AppSpec, Options) ->
+    {ok, _} = application:ensure_all_started(hornbeam),
+    case hornbeam_options:check(AppSpec, Options, application:get_all_env(hornbeam)) of
+        {ok, Config} -> start_python(Config);
+        {error, _} = Error -> Error
+    end.
+
+start_python(Config) ->
+    case {hornbeam_python:interpreter(Config), hornbeam_pool:lookup(?NAME)} of
+        {{ok, Python}, error} -> start_pool(Python, Config);
+        {{ok, _}, {ok, Pool}} -> {error, {already_started, maps:get(app, hornbeam_pool:config(Pool))}};
+        {{error, _} = Error, _} -> Error
+    end.
+
+start_pool(Python, #{workers := Size} = Config) ->
+    Pool = hornbeam_pool:new(
+        ?NAME, (maps:with([app, queue_limit, queue_timeout], Config))#{size => Size}
+    ),
+    case hornbeam_pools_sup:start_pool(?NAME, Pool, worker_options(Python, Config)) of
+        {ok, _} -> await_workers(Size, deadline(?BOOT_TIMEOUT), Pool, Config);
+        {error, Reason} -> undo({error, Reason})
+    end.
+
+worker_options(Python, Config) ->
+    #{
+        app := App, worker_class := Interface, pythonpath := PythonPath, threads := Threads,
+        workers := Size, env := Env
+    } = Config,
+    (maps:with([timeout, threads, max_requests, max_requests_jitter], Config))#{
+        python => Python,
+        env => [{unicode:characters_to_list(K), value(V)} || {K, V} <- Env],
+        response_window => ?WINDOW,
+        heartbeat => ?HEARTBEAT,
+        boot_timeout => ?BOOT_TIMEOUT,
+        starter => self(),
+        boot => #{
+            <<"app">> => App,
+            <<"interface">> => atom_to_binary(Interface),
+            <<"pythonpath">> => PythonPath,
+            <<"threads">> => Threads,
+            <<"script_name">> => <<>>,
+            <<"response_window">> => ?WINDOW,
+            <<"request_window">> => ?WINDOW,
+            <<"heartbeat">> => ?HEARTBEAT,
+            <<"multiprocess">> => Size > 1
+        }
+    }.
+
+value(false) -> false;
+value(Value) -> unicode:characters_to_list(Value).
+
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+
+await_workers(0, _, Pool, Config) ->
+    listen(Pool, Config);
+await_workers(N, Deadline, Pool, Config) ->
+    receive
+        {hornbeam_worker, _, ready} -> await_workers(N - 1, Deadline, Pool, Config);
+        {hornbeam_worker, _, {failed, Reason}} -> undo({error, Reason})
+    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+        undo({error, boot_timeout})
+    end.
+
+listen(Pool, #{graceful_timeout := Graceful, num_acceptors := Acceptors, bind := Binds} = Config) ->
+    Options = #{
+        binds => Binds,
+        num_acceptors => Acceptors,
+        graceful_timeout => Graceful,
+        pool => Pool,
+        cowboy => hornbeam_listener_options:cowboy(Config, Pool, ?WINDOW)
+    },
+    case hornbeam_listeners_sup:start_listener(?NAME, Options) of
+        {ok, _} -> ok;
+        {error, {shutdown, Reason}} -> undo({error, Reason});
+        {error, Reason} -> undo({error, Reason})
+    end.
+
+undo(Error) ->
+    ok = stop(),
+    Error.
+
+%% @doc Stop accepting, let open requests finish within `graceful_timeout', end the workers.
+-spec stop() -> ok.
+stop() ->
+    _ = whereis(hornbeam_listeners_sup) =/= undefined andalso stop_children(),
+    hornbeam_pool:delete(?NAME),
+    flush().
+
+stop_children() ->
+    _ = hornbeam_listeners_sup:stop_listener(?NAME),
+    hornbeam_pools_sup:stop_pool(?NAME).
+
+%% News of workers that nobody waits for any more.
+flush() ->
+    receive
+        {hornbeam_worker, _, _} -> flush()
+    after 0 -> ok
+    end.
+
+%% @doc What is served where, and the state of queue and workers.
+-spec info() ->
+    #{status := stopped}
+    | #{status := running, app := binary(), addresses := [binary()], open := integer(),
+        queued := integer(), workers := [map()]}.
+info() ->
+    case hornbeam_pool:lookup(?NAME) of
+        error ->
+            #{status => stopped};
+        {ok, Pool} ->
+            #{app := App} = hornbeam_pool:config(Pool),
+            #{
+                status => running,
+                app => App,
+                addresses => addresses(),
+                open => hornbeam_pool:open_count(Pool),
+                queued => hornbeam_pool:queued(Pool),
+                workers => [hornbeam_worker:info(Pid) || Pid <- hornbeam_pool:workers(Pool)]
+            }
+    end.
+
+addresses() ->
+    Listeners = [P || {_, P, _, _} <- supervisor:which_children(hornbeam_listeners_sup), is_pid(P)],
+    lists:append([hornbeam_listener:addresses(P) || P <- Listeners]).
+
+%% @doc Make a fun of one argument, the list of what Python passes, callable as `call(Name, …)'.
+-spec register_function(hornbeam_functions:name(), fun(([term()]) -> term())) -> ok.
+register_function(Name, Fun) ->
+    {ok, _} = application:ensure_all_started(hornbeam),
+    hornbeam_functions:register(Name, Fun).
+
+%% @doc Make `Module:Function' callable as `call(Name, …)'; it gets the arguments spread.
+-spec register_function(hornbeam_functions:name(), module(), atom()) -> ok.
+register_function(Name, Module, Function) ->
+    {ok, _} = application:ensure_all_started(hornbeam),
+    hornbeam_functions:register(Name, Module, Function).
+
+-spec unregister_function(hornbeam_functions:name()) -> ok.
+unregister_function(Name) ->
+    {ok, _} = application:ensure_all_started(hornbeam),
+    hornbeam_functions:unregister(Name).
+
+%% @doc One clear text for the reason of a failed start.
+-spec format_error(reason()) -> iodata().
+format_error({no_python, Python}) ->
+    ["there is no Python interpreter ", Python, ": set the option python or venv"];
+format_error({already_started, App}) ->
+    ["this node serves ", App, " already: call hornbeam:stop() first"];
+format_error({app_failed, _, Text}) ->
+    Text;
+format_error({listen, Address, eaddrinuse}) ->
+    ["the address ", Address, " is in use by another program: stop it, or set the option bind"];
+format_error({listen, Address, eacces}) ->
+    ["this user may not listen on ", Address, ": ports below 1024 need more rights"];
+format_error({listen, Address, Reason}) ->
+    ["cannot listen on ", Address, ": ", posix(Reason)];
+format_error({worker_exited, Status}) ->
+    ["the worker ended with status ", integer_to_list(Status),
+        " before it had loaded the application; what it printed says why"];
+format_error({python, Python, Reason}) ->
+    ["cannot run ", Python, ": ", posix(Reason)];
+format_error({version_mismatch, Theirs, Ours}) ->
+    io_lib:format(
+        "the Python package hornbeam speaks protocol versions ~p, this node ~p: install the version that "
+        "belongs to this node", [Theirs, Ours]
+    );
+format_error({ledger, Path, Reason}) ->
+    ["cannot create ", Path, ": ", posix(Reason)];
+format_error(boot_timeout) ->
+    ["the application was not loaded within ", integer_to_list(?BOOT_TIMEOUT div 1000), " seconds"];
+format_error(Reason) ->
+    hornbeam_options:format_error(Reason).
+
+posix(Reason) when is_atom(Reason) -> inet:format_error(Reason);
+posix(Reason) -> io_lib:format("~0p", [Reason]).

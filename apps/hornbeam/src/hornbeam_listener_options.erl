@@ -1,0 +1,77 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The configuration of an application as Cowboy's protocol options. Pure.
+-module(hornbeam_listener_options).
+
+-export([cowboy/3]).
+
+%% Milliseconds beyond every deadline of ours: then Cowboy gives a connection up.
+-define(SAFETY, 10000).
+
+%% @doc Options of `cowboy:start_clear/3'; `Window' is the response window in bytes.
+-spec cowboy(hornbeam_options:config(), hornbeam_pool:pool(), pos_integer()) -> cowboy:opts().
+cowboy(Config, Pool, Window) ->
+    #{
+        keepalive := Keepalive, body_buffer := Buffer, max_headers := MaxHeaders,
+        max_header_size := MaxHeader, max_request_line_size := MaxLine, http_version := Versions
+    } = Config,
+    #{
+        stream_handlers => [hornbeam_stream],
+        hornbeam => edge(Config, Pool, Window),
+        protocols => protocols(Versions),
+        %% Until the first request; between requests hornbeam_stream sets the idle timeout.
+        request_timeout => max(1000, milliseconds(Keepalive)),
+        %% It would cut long responses; every wait during a request has a deadline of its own.
+        idle_timeout => infinity,
+        inactivity_timeout => inactivity(Config),
+        max_keepalive => keepalive(Keepalive),
+        %% One more than may be gathered, so that the limit is seen before the flow stops.
+        initial_stream_flow_size => max(65535, Buffer + 1),
+        max_headers => MaxHeaders,
+        max_header_name_length => MaxHeader,
+        max_header_value_length => MaxHeader,
+        max_request_line_length => MaxLine,
+        %% Small windows of HTTP/2 clients must not hold data back.
+        stream_window_data_threshold => 1
+    }.
+
+edge(Config, Pool, Window) ->
+    #{
+        body_buffer := Buffer, max_body := MaxBody, timeout := Timeout, http_version := Versions,
+        keepalive := Keepalive
+    } = Config,
+    #{
+        pool => Pool,
+        limits => maps:with(
+            [max_headers, max_header_size, max_request_line_size, max_body], Config
+        ),
+        body_buffer => Buffer,
+        max_body => MaxBody,
+        body_timeout => Timeout,
+        response_window => Window,
+        keepalive => milliseconds(Keepalive),
+        versions => versions(Versions)
+    }.
+
+versions(Versions) ->
+    lists:append([version(V) || V <- Versions]).
+
+version('HTTP/1.1') -> ['HTTP/1.1', 'HTTP/1.0'];
+version('HTTP/2') -> ['HTTP/2'].
+
+protocols(['HTTP/2']) -> [http2];
+protocols(['HTTP/1.1']) -> [http];
+protocols(_) -> [http2, http].
+
+milliseconds(Seconds) -> round(Seconds * 1000).
+
+%% A connection may carry as many requests as it likes; `keepalive => 0' allows one.
+keepalive(0) -> 1;
+keepalive(_) -> 1 bsl 58.
+
+%% Nothing can be silent for longer than the queue and the worker together.
+inactivity(#{timeout := Timeout, queue_timeout := Queue, keepalive := Keepalive}) when
+    is_integer(Timeout), is_integer(Queue)
+->
+    max(Timeout + Queue, milliseconds(Keepalive)) + ?SAFETY;
+inactivity(_) ->
+    infinity.

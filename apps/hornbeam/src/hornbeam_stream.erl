@@ -1,0 +1,332 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc HTTP requests of every version, from Cowboy to a worker and back: a `cowboy_stream' handler.
+%%
+%% Runs in the connection process and never waits there. It is the only stream handler of its listener.
+%% A request is `gathering' its body, `waiting' for the head of the answer, then `streaming';
+%% `closed' streams ignore what is still under way. Workers and the queue send
+%% `{{ConnectionProcess, StreamID}, {hornbeam, WorkerPid, ExchangeId, Event}}'.
+-module(hornbeam_stream).
+-behaviour(cowboy_stream).
+
+-export([init/3, data/4, info/3, terminate/3, early_error/5]).
+-export_type([edge/0]).
+
+%% What the listener passes in Cowboy's options under `hornbeam'.
+-type edge() :: #{
+    pool := hornbeam_pool:pool(),
+    limits := hornbeam_edge:limits(),
+    %% Bodies up to this size are gathered before a worker is chosen; bytes.
+    body_buffer := non_neg_integer(),
+    max_body := non_neg_integer() | infinity,
+    %% How long the client may pause within a body; milliseconds.
+    body_timeout := timeout(),
+    %% Bytes of a response that may be under way between worker and client.
+    response_window := pos_integer(),
+    %% How long a connection may idle after this request; milliseconds.
+    keepalive := non_neg_integer(),
+    versions := [cowboy:http_version()]
+}.
+
+-record(stream, {
+    to :: hornbeam_exchanges:to(),
+    edge :: edge(),
+    req :: cowboy_req:req(),
+    context :: hornbeam_response:context(),
+    phase = gathering :: gathering | waiting | streaming | closed,
+    %% bytes of the request body so far, and those no worker has yet, newest first
+    received = 0 :: non_neg_integer(),
+    pending = [] :: [binary()],
+    body_done = false :: boolean(),
+    %% when the last bytes of the body came; a timer looks at it now and then
+    body_seen = 0 :: integer(),
+    timer = undefined :: undefined | reference(),
+    %% the worker process and the exchange, as soon as they are known
+    worker = undefined :: undefined | pid(),
+    exchange = 0 :: non_neg_integer(),
+    %% bytes of the body the worker takes, and bytes of the response it is owed
+    body_credit = 0 :: non_neg_integer(),
+    owed = 0 :: non_neg_integer(),
+    has_body = true :: boolean()
+}).
+
+%%% Cowboy's callbacks
+
+-spec init(cowboy_stream:streamid(), cowboy_req:req(), cowboy:opts()) ->
+    {cowboy_stream:commands(), #stream{}}.
+init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits, versions := Versions} = Edge}) ->
+    #{method := Method, version := Version} = Req,
+    Context = #{
+        method => Method,
+        version => Version,
+        close => hornbeam_pool:is_draining(Pool),
+        keepalive => maps:get(keepalive, Edge)
+    },
+    Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
+    ok = hornbeam_pool:opened(Pool),
+    case hornbeam_edge:check(Req, Limits) of
+        ok ->
+            case lists:member(Version, Versions) of
+                true -> accepted(Req, Stream);
+                false -> refuse(505, <<"this server does not speak this version of HTTP">>, Stream)
+            end;
+        {refuse, Status, Reason} ->
+            refuse(Status, Reason, Stream)
+    end.
+
+accepted(#{has_body := false}, Stream) ->
+    dispatch(<<>>, Stream#stream{body_done = true});
+accepted(#{body_length := undefined, version := Version, streamid := Id} = Req, Stream) when
+    Version =/= 'HTTP/2', not is_map_key(hornbeam_body, Req)
+->
+    %% Cowboy's decoder is lax and leaves trailers in the buffer, where it takes them for a request.
+    {[{switch_protocol, #{}, hornbeam_http1_chunked, {Id, Req, ?MODULE}}], Stream};
+accepted(#{body_length := Length} = Req, #stream{edge = #{body_buffer := Buffer}} = Stream0) ->
+    {Continue, Stream} = {continue(Req), await_body(Stream0)},
+    case is_integer(Length) andalso Length > Buffer of
+        true -> prepend(Continue, dispatch({<<>>, Length}, Stream));
+        false -> {Continue, Stream}
+    end.
+
+continue(#{headers := #{<<"expect">> := _}}) -> [{inform, 100, #{}}];
+continue(_) -> [].
+
+prepend(Commands, {More, Stream}) -> {Commands ++ More, Stream}.
+
+-spec data(cowboy_stream:streamid(), cowboy_stream:fin(), binary(), #stream{}) ->
+    {cowboy_stream:commands(), #stream{}}.
+data(_, _, _, #stream{phase = closed} = Stream) ->
+    {[], Stream};
+data(_, Fin, Data, #stream{received = Before, pending = Pending} = Stream0) ->
+    #stream{edge = #{max_body := Max}} = Stream0,
+    Received = Before + byte_size(Data),
+    Stream = Stream0#stream{
+        received = Received, pending = [Data | Pending], body_done = Fin =:= fin, body_seen = now_ms()
+    },
+    case Received > Max of
+        true -> too_large(Stream);
+        false -> more_body(byte_size(Data), Stream)
+    end.
+
+%% `infinity' is above every number.
+too_large(Stream) ->
+    broken_off({refuse, 413, <<"the body is larger than max_body">>}, Stream).
+
+more_body(_, #stream{phase = gathering, body_done = true, pending = Pending} = Stream) ->
+    dispatch(body(Pending), Stream#stream{pending = []});
+more_body(Size, #stream{phase = gathering, received = Received, edge = Edge} = Stream) ->
+    case Received > maps:get(body_buffer, Edge) of
+        true ->
+            #stream{req = #{body_length := Length}, pending = Pending} = Stream,
+            prepend([{flow, max(1, Size)}],
+                dispatch({body(Pending), Length}, Stream#stream{pending = []}));
+        false ->
+            {[{flow, max(1, Size)}], Stream}
+    end;
+more_body(_, Stream) ->
+    forward_body(Stream).
+
+body([]) -> <<>>;
+body([Data]) -> Data;
+body(Pending) -> iolist_to_binary(lists:reverse(Pending)).
+
+-spec info(cowboy_stream:streamid(), term(), #stream{}) -> {cowboy_stream:commands(), #stream{}}.
+info(_, {hornbeam, Worker, Id, Event}, #stream{phase = Phase} = Stream) when Phase =/= closed ->
+    event(Event, Stream#stream{worker = Worker, exchange = Id});
+info(_, {sent, N}, Stream) ->
+    {[], sent(N, Stream)};
+info(_, body_deadline, Stream) ->
+    body_deadline(Stream#stream{timer = undefined});
+info(_, {inform, 101, _}, Stream) ->
+    %% Cowboy announces the takeover by hornbeam_http1_chunked; the client must not hear of it.
+    {[], Stream};
+info(_, {response, _, _, _} = Response, #stream{phase = Phase} = Stream) when Phase =/= streaming ->
+    %% Cowboy ends a stream that answered nothing.
+    {[Response], Stream#stream{phase = closed}};
+info(_, _, Stream) ->
+    {[], Stream}.
+
+-spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), #stream{}) -> ok.
+terminate(_, switch_protocol, #stream{edge = #{pool := Pool}}) ->
+    hornbeam_pool:closed(Pool);
+terminate(_, _, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
+    _ = Timer =/= undefined andalso erlang:cancel_timer(Timer),
+    cancel(<<"client_gone">>, Stream),
+    hornbeam_pool:closed(Pool).
+
+-spec early_error(
+    cowboy_stream:streamid(), cowboy_stream:reason(), cowboy_stream:partial_req(), Resp, cowboy:opts()
+) -> Resp when Resp :: cowboy_stream:resp_command().
+early_error(_, Reason, Partial, {response, Status, Headers, _}, _) ->
+    Context = #{
+        method => maps:get(method, Partial, <<"GET">>), version => 'HTTP/1.1', close => true
+    },
+    [{response, _, Ours, Body}, stop] =
+        hornbeam_response:refuse(cow_http:status_to_integer(Status), human(Reason), Context),
+    {response, Status, maps:merge(Headers, Ours), Body}.
+
+human({_, _, Text}) when is_atom(Text) -> atom_to_binary(Text);
+human(_) -> <<"the request cannot be read">>.
+
+%%% Requests out
+
+dispatch(Body, #stream{to = To, req = Req, edge = #{pool := Pool}} = Stream0) ->
+    Stream = Stream0#stream{phase = waiting},
+    Request = request(Req, Body),
+    case hornbeam_pool:queued(Pool) =:= 0 andalso hornbeam_pool:claim(Pool) of
+        {ok, Index} ->
+            Worker = hornbeam_pool:worker(Index, Pool),
+            ok = hornbeam_worker:open(Worker, To, Request),
+            {[], Stream#stream{worker = Worker}};
+        _ ->
+            enqueue(Request, Stream)
+    end.
+
+enqueue(Request, #stream{to = To, edge = #{pool := Pool}} = Stream) ->
+    case hornbeam_queue:enqueue(To, Request, Pool) of
+        ok -> {[], Stream};
+        full -> event({failed, queue_full}, Stream)
+    end.
+
+request(#{method := Method, path := Path, qs := Query, headers := Headers} = Req, Body) ->
+    {Method, Path, Query, version(Req), Headers, connection(Req), Body}.
+
+version(#{version := 'HTTP/1.1'}) -> <<"1.1">>;
+version(#{version := 'HTTP/1.0'}) -> <<"1.0">>;
+version(#{version := 'HTTP/2'}) -> <<"2">>.
+
+%% Made once per connection: workers remember what they made of it.
+connection(#{scheme := Scheme, peer := Peer, sock := Sock}) ->
+    case get(hornbeam_connection) of
+        undefined ->
+            {PeerHost, PeerPort} = address(Peer),
+            {Host, Port} = address(Sock),
+            Connection = term_to_binary({Scheme, PeerHost, PeerPort, Host, Port}),
+            _ = put(hornbeam_connection, Connection),
+            Connection;
+        Connection ->
+            Connection
+    end.
+
+address({local, _}) -> {<<>>, 0};
+address({Ip, Port}) -> {list_to_binary(inet:ntoa(Ip)), Port}.
+
+%% The worker has granted credit: pass on what is there, at most that much.
+forward_body(#stream{body_credit = 0, body_done = false} = Stream) ->
+    {[], Stream};
+forward_body(#stream{worker = Worker, exchange = Id} = Stream) when Worker =:= undefined; Id =:= 0 ->
+    {[], Stream};
+forward_body(#stream{pending = Pending, body_credit = Credit, body_done = Done} = Stream) ->
+    #stream{worker = Worker, exchange = Id, to = To} = Stream,
+    case body(Pending) of
+        <<>> when not Done ->
+            {[], Stream};
+        <<Now:Credit/binary, Later/binary>> when Later =/= <<>> ->
+            _ = Credit > 0 andalso hornbeam_worker:body(Worker, Id, To, false, Now),
+            {[{flow, Credit} || Credit > 0], Stream#stream{pending = [Later], body_credit = 0}};
+        All ->
+            ok = hornbeam_worker:body(Worker, Id, To, Done, All),
+            Size = byte_size(All),
+            {[{flow, Size} || Size > 0], Stream#stream{pending = [], body_credit = Credit - Size}}
+    end.
+
+%%% Answers in
+
+event({response, Status, Headers, Body}, #stream{phase = waiting} = Stream0) ->
+    Stream = #stream{context = Context} = unread(Stream0),
+    {hornbeam_response:whole(Status, Headers, Body, Context), Stream#stream{phase = closed}};
+event({head, Status, Headers}, #stream{phase = waiting} = Stream0) ->
+    Stream = #stream{context = #{method := Method} = Context} = unread(Stream0),
+    HasBody = Method =/= <<"HEAD">> andalso Status =/= 204 andalso Status =/= 304,
+    {hornbeam_response:head(Status, Headers, Context),
+        Stream#stream{phase = streaming, has_body = HasBody}};
+event({data, Data}, #stream{has_body = HasBody, to = {_, _} = To} = Stream) ->
+    %% Cowboy's sending blocks until the kernel has taken the bytes: this message is read after that.
+    self() ! {To, {sent, byte_size(Data)}},
+    {hornbeam_response:data(Data, HasBody), Stream};
+event({file, Path, Offset, Bytes}, #stream{has_body = HasBody} = Stream) ->
+    {hornbeam_response:file({Path, Offset, Bytes}, HasBody), Stream};
+event({fin, Trailers}, #stream{has_body = HasBody, context = Context} = Stream) ->
+    {hornbeam_response:fin(Trailers, HasBody, Context), Stream#stream{phase = closed}};
+event({credit, N}, #stream{body_credit = Credit} = Stream) ->
+    forward_body(Stream#stream{body_credit = Credit + N});
+event(Failure, Stream) ->
+    failed(Failure, Stream).
+
+%% An answer before the whole body was read: what is left of it is not waited for.
+unread(#stream{body_done = true} = Stream) -> Stream;
+unread(#stream{context = Context} = Stream) -> Stream#stream{context = Context#{close := true}}.
+
+%% Credit goes back in quarters of the window, not per chunk.
+sent(N, #stream{owed = Owed0, edge = #{response_window := Window}} = Stream) ->
+    case Owed0 + N of
+        Owed when Owed * 4 >= Window, Stream#stream.phase =:= streaming ->
+            #stream{worker = Worker, exchange = Id} = Stream,
+            ok = hornbeam_worker:credit(Worker, Id, Owed),
+            Stream#stream{owed = 0};
+        Owed ->
+            Stream#stream{owed = Owed}
+    end.
+
+%%% What goes wrong
+
+refuse(Status, Reason, #stream{context = Context} = Stream) ->
+    {hornbeam_response:refuse(Status, Reason, Context#{close := true}), Stream#stream{phase = closed}}.
+
+failed(Failure, #stream{phase = waiting, body_done = Done, context = Context} = Stream) ->
+    Closing = Context#{close := not Done orelse maps:get(close, Context)},
+    {hornbeam_response:failed(Failure, Closing), Stream#stream{phase = closed}};
+failed(_, #stream{phase = streaming} = Stream) ->
+    {break(Stream), Stream#stream{phase = closed}};
+failed(_, Stream) ->
+    {[], Stream}.
+
+%% Break the response off so that nobody takes it for complete. HTTP/2 resets the stream. HTTP/1 can only
+%% close the connection, and Cowboy has no command for that while a body is being sent: tell it, as
+%% a supervisor would, to end.
+break(#stream{context = #{version := 'HTTP/2'}}) ->
+    [{internal_error, aborted, 'The response was broken off.'}];
+break(_) ->
+    [Parent | _] = get('$ancestors'),
+    self() ! {'EXIT', Parent, {shutdown, response_broken_off}},
+    [].
+
+%% The client's body is too large, or does not come.
+broken_off({refuse, Status, Reason}, #stream{phase = streaming} = Stream) ->
+    cancel(Reason, Stream),
+    _ = Status,
+    {break(Stream), Stream#stream{phase = closed}};
+broken_off({refuse, Status, Reason}, Stream) ->
+    cancel(<<"client_gone">>, Stream),
+    refuse(Status, Reason, Stream).
+
+cancel(Reason, #stream{phase = Phase, worker = Worker, exchange = Id, to = To} = Stream) when
+    Phase =:= waiting; Phase =:= streaming
+->
+    case {Worker, Id} of
+        {undefined, _} -> hornbeam_queue:cancel(To, maps:get(pool, Stream#stream.edge));
+        {_, 0} -> hornbeam_worker:cancel(Worker, To);
+        {_, _} -> hornbeam_worker:cancel(Worker, Id, Reason)
+    end;
+cancel(_, _) ->
+    ok.
+
+await_body(#stream{edge = #{body_timeout := infinity}} = Stream) ->
+    Stream;
+await_body(#stream{edge = #{body_timeout := Timeout}, to = To} = Stream) ->
+    Timer = erlang:send_after(Timeout, self(), {To, body_deadline}),
+    Stream#stream{timer = Timer, body_seen = now_ms()}.
+
+%% Bytes that came since the timer was set move the deadline; so does waiting for the worker to read.
+body_deadline(#stream{body_done = true} = Stream) ->
+    {[], Stream};
+body_deadline(#stream{pending = [_ | _], phase = Phase} = Stream) when Phase =/= gathering ->
+    {[], await_body(Stream)};
+body_deadline(#stream{body_seen = Seen, edge = #{body_timeout := Timeout}, to = To} = Stream) ->
+    case Seen + Timeout - now_ms() of
+        Left when Left > 0 ->
+            {[], Stream#stream{timer = erlang:send_after(Left, self(), {To, body_deadline})}};
+        _ ->
+            broken_off({refuse, 408, <<"the body did not come in time">>}, Stream)
+    end.
+
+now_ms() -> erlang:monotonic_time(millisecond).

@@ -1,0 +1,23 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The root of the tree. Children presuppose those before them, and the edge closes first:
+%%   hornbeam_tables         owns the ETS tables
+%%   hornbeam_pools_sup      one supervisor per application: its queue and its workers
+%%   hornbeam_listeners_sup  the listening sockets
+%% Applications and listeners are started on demand; when a supervisor has to be restarted they would be
+%% missing silently, so the whole application ends instead (intensity 0).
+-module(hornbeam_sup).
+-behaviour(supervisor).
+
+-export([start_link/0, init/1]).
+
+-spec start_link() -> supervisor:startlink_ret().
+start_link() ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init([]) ->
+    {ok, {#{strategy => rest_for_one, intensity => 0, period => 1}, [
+        #{id => tables, start => {hornbeam_tables, start_link, []}},
+        #{id => pools, start => {hornbeam_pools_sup, start_link, []}, type => supervisor},
+        #{id => listeners, start => {hornbeam_listeners_sup, start_link, []}, type => supervisor}
+    ]}}.

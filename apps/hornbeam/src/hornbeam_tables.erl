@@ -1,0 +1,28 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Owns every ETS table and does nothing else, so that the tables survive whoever works on them.
+-module(hornbeam_tables).
+-behaviour(gen_server).
+
+-export([start_link/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-spec start_link() -> {ok, pid()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+-spec init([]) -> {ok, []}.
+init([]) ->
+    _ = ets:new(hornbeam_functions, [named_table, public, {read_concurrency, true}]),
+    {ok, []}.
+
+-spec handle_call(term(), gen_server:from(), []) -> {reply, {error, unknown_call}, []}.
+handle_call(_Call, _From, State) ->
+    {reply, {error, unknown_call}, State}.
+
+-spec handle_cast(term(), []) -> {noreply, []}.
+handle_cast(_Cast, State) ->
+    {noreply, State}.
+
+-spec handle_info(term(), []) -> {noreply, []}.
+handle_info(_Info, State) ->
+    {noreply, State}.
