@@ -56,12 +56,20 @@ start_pool(Python, #{workers := Size} = Config) ->
     Pool = hornbeam_pool:new(
         ?NAME, (maps:with([app, queue_limit, queue_timeout], Config))#{size => Size}
     ),
-    case hornbeam_pools_sup:start_pool(?NAME, Pool, worker_options(Python, Config)) of
-        {ok, _} -> await_workers(Size, deadline(?BOOT_TIMEOUT), Pool, Config);
+    %% An alias: what workers report after this start is over reaches nobody.
+    Starter = alias(),
+    Booted =
+        case hornbeam_pools_sup:start_pool(?NAME, Pool, worker_options(Python, Starter, Config)) of
+            {ok, _} -> await_workers(Size, deadline(?BOOT_TIMEOUT), Starter);
+            {error, _} = Error -> Error
+        end,
+    ok = forget(Starter),
+    case Booted of
+        ok -> listen(Pool, Config);
         {error, Reason} -> undo({error, Reason})
     end.
 
-worker_options(Python, Config) ->
+worker_options(Python, Starter, Config) ->
     #{
         app := App, worker_class := Interface, pythonpath := PythonPath, threads := Threads,
         workers := Size, env := Env
@@ -72,7 +80,7 @@ worker_options(Python, Config) ->
         response_window => ?WINDOW,
         heartbeat => ?HEARTBEAT,
         boot_timeout => ?BOOT_TIMEOUT,
-        starter => self(),
+        starter => Starter,
         boot => #{
             <<"app">> => App,
             <<"interface">> => atom_to_binary(Interface),
@@ -91,14 +99,24 @@ value(Value) -> unicode:characters_to_list(Value).
 
 deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
 
-await_workers(0, _, Pool, Config) ->
-    listen(Pool, Config);
-await_workers(N, Deadline, Pool, Config) ->
+await_workers(0, _, _) ->
+    ok;
+await_workers(N, Deadline, Starter) ->
     receive
-        {hornbeam_worker, _, ready} -> await_workers(N - 1, Deadline, Pool, Config);
-        {hornbeam_worker, _, {failed, Reason}} -> undo({error, Reason})
+        {Starter, _, ready} -> await_workers(N - 1, Deadline, Starter);
+        {Starter, _, {failed, Reason}} -> {error, Reason}
     after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
-        undo({error, boot_timeout})
+        {error, boot_timeout}
+    end.
+
+forget(Starter) ->
+    _ = unalias(Starter),
+    flush(Starter).
+
+flush(Starter) ->
+    receive
+        {Starter, _, _} -> flush(Starter)
+    after 0 -> ok
     end.
 
 listen(Pool, #{graceful_timeout := Graceful, num_acceptors := Acceptors, bind := Binds} = Config) ->
@@ -123,19 +141,11 @@ undo(Error) ->
 -spec stop() -> ok.
 stop() ->
     _ = whereis(hornbeam_listeners_sup) =/= undefined andalso stop_children(),
-    hornbeam_pool:delete(?NAME),
-    flush().
+    hornbeam_pool:delete(?NAME).
 
 stop_children() ->
     _ = hornbeam_listeners_sup:stop_listener(?NAME),
     hornbeam_pools_sup:stop_pool(?NAME).
-
-%% News of workers that nobody waits for any more.
-flush() ->
-    receive
-        {hornbeam_worker, _, _} -> flush()
-    after 0 -> ok
-    end.
 
 %% @doc What is served where, and the state of queue and workers.
 -spec info() ->

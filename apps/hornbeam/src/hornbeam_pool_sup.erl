@@ -9,11 +9,11 @@
 %% More than a worker gives its process to end (hornbeam_worker).
 -define(SHUTDOWN, 8000).
 
--spec start_link(hornbeam_pool:pool(), hornbeam_worker:options()) -> supervisor:startlink_ret().
+-spec start_link(hornbeam_pool:pool(), hornbeam_worker_proc:options()) -> supervisor:startlink_ret().
 start_link(Pool, Options) ->
     supervisor:start_link(?MODULE, {Pool, Options}).
 
--spec init({hornbeam_pool:pool(), hornbeam_worker:options()}) ->
+-spec init({hornbeam_pool:pool(), hornbeam_worker_proc:options()}) ->
     {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init({Pool, Options}) ->
     #{size := Size} = hornbeam_pool:config(Pool),
@@ -21,7 +21,7 @@ init({Pool, Options}) ->
     Workers = [
         #{
             id => {worker, Index},
-            start => {hornbeam_worker, start_link, [Pool, Index, Options]},
+            start => {hornbeam_worker_proc, start_link, [Pool, Index, Options]},
             shutdown => ?SHUTDOWN
         }
      || Index <- lists:seq(1, Size)

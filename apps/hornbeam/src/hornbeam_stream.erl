@@ -216,15 +216,15 @@ forward_body(#stream{body_credit = 0, body_done = false} = Stream) ->
 forward_body(#stream{worker = Worker, exchange = Id} = Stream) when Worker =:= undefined; Id =:= 0 ->
     {[], Stream};
 forward_body(#stream{pending = Pending, body_credit = Credit, body_done = Done} = Stream) ->
-    #stream{worker = Worker, exchange = Id, to = To} = Stream,
+    #stream{worker = Worker, exchange = Id} = Stream,
     case body(Pending) of
         <<>> when not Done ->
             {[], Stream};
         <<Now:Credit/binary, Later/binary>> when Later =/= <<>> ->
-            _ = Credit > 0 andalso hornbeam_worker:body(Worker, Id, To, false, Now),
+            _ = Credit > 0 andalso hornbeam_worker:body(Worker, Id, false, Now),
             {[{flow, Credit} || Credit > 0], Stream#stream{pending = [Later], body_credit = 0}};
         All ->
-            ok = hornbeam_worker:body(Worker, Id, To, Done, All),
+            ok = hornbeam_worker:body(Worker, Id, Done, All),
             Size = byte_size(All),
             {[{flow, Size} || Size > 0], Stream#stream{pending = [], body_credit = Credit - Size}}
     end.

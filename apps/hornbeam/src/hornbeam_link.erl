@@ -1,0 +1,128 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The connection to one Python process: its port, its ledger and the handshake.
+%%
+%% Runs in the worker process. A link lives as long as its operating-system process; everything that
+%% knows about ports and ledgers is here, so that a worker on another machine is another kind of link.
+-module(hornbeam_link).
+
+-export([open/1, handshake/2, send/2, started/1, forbid/1, allow/1, close/1]).
+-export([port/1, os_pid/1, about/1]).
+-export_type([link/0, options/0, failure/0]).
+
+-include("hornbeam_wire.hrl").
+
+-type options() :: #{
+    %% Fields of BOOT; the ledger is added here.
+    boot := #{binary() => term()},
+    python := binary(),
+    env := [{string(), string() | false}],
+    _ => _
+}.
+
+-type failure() ::
+    {app_failed, Name :: binary(), Text :: binary()}
+    | {worker_error, Name :: binary(), Text :: binary()}
+    | {version_mismatch, Theirs :: {1..255, 1..255}, Ours :: {1..255, 1..255}}
+    | {protocol, hornbeam_wire:error()}.
+
+-record(link, {
+    port :: port(),
+    os_pid :: non_neg_integer() | undefined,
+    ledger :: hornbeam_ledger:ledger(),
+    boot :: map(),
+    %% what the worker said of itself in HELLO, and the version in force
+    about = #{} :: map(),
+    phase = hello :: hello | boot | ready
+}).
+-opaque link() :: #link{}.
+
+%% @doc Start the process and greet it. Packets arrive as `{Port, {data, Binary}}', its end as
+%% `{Port, {exit_status, Status}}'.
+-spec open(options()) -> {ok, link()} | {error, term()}.
+open(#{boot := Boot} = Options) ->
+    case hornbeam_ledger:create() of
+        {ok, Ledger, Path} -> open(hornbeam_port:open(Options), Ledger, Boot#{<<"ledger">> => Path});
+        {error, _} = Error -> Error
+    end.
+
+open({ok, Port}, Ledger, Boot) ->
+    Link = #link{port = Port, os_pid = hornbeam_port:os_pid(Port), ledger = Ledger, boot = Boot},
+    {ok, Version} = application:get_key(hornbeam, vsn),
+    Info = #{<<"version">> => list_to_binary(Version)},
+    _ = send([{?HELLO, ?PROTOCOL_MIN, ?PROTOCOL_MAX, Info}], Link),
+    {ok, Link};
+open({error, _} = Error, Ledger, _) ->
+    ok = hornbeam_ledger:close(Ledger),
+    Error.
+
+%% @doc Messages of a worker that has not been ready yet. `Rest' is what followed READY.
+-spec handshake([hornbeam_wire:message()], link()) ->
+    {more, link()} | {ready, Rest :: [hornbeam_wire:message()], link()} | {failed, failure()}.
+handshake([], Link) ->
+    {more, Link};
+handshake([{?HELLO, Min, Max, Info} | Rest], #link{phase = hello, boot = Boot} = Link) ->
+    case Min =< ?PROTOCOL_MAX andalso Max >= ?PROTOCOL_MIN of
+        true ->
+            _ = send([{?BOOT, Boot}], Link),
+            About = Info#{<<"protocol">> => min(Max, ?PROTOCOL_MAX)},
+            handshake(Rest, Link#link{phase = boot, about = About});
+        false ->
+            _ = send([{?ERROR, <<"version">>, <<"no version in common">>}], Link),
+            {failed, {version_mismatch, {Min, Max}, {?PROTOCOL_MIN, ?PROTOCOL_MAX}}}
+    end;
+handshake([{?READY, _Info} | Rest], #link{phase = boot, ledger = Ledger} = Link) ->
+    ok = hornbeam_ledger:mapped(Ledger),
+    {ready, Rest, Link#link{phase = ready}};
+handshake([{?FAILED, Name, Text} | _], #link{phase = boot}) ->
+    {failed, {app_failed, Name, Text}};
+handshake([{?ERROR, Name, Text} | _], _) ->
+    {failed, {worker_error, Name, Text}};
+handshake([{?BEAT} | Rest], #link{phase = boot} = Link) ->
+    handshake(Rest, Link);
+handshake([Message | _], #link{phase = Phase}) ->
+    Text = io_lib:format("message ~b while waiting for ~s", [element(1, Message), Phase]),
+    {failed, {protocol, {bad_state, iolist_to_binary(Text)}}}.
+
+%% @doc Write messages in one packet. When the process has ended already they are lost with it; its
+%% exit status is on its way.
+-spec send([hornbeam_wire:message()], link()) -> ok.
+send([], _) ->
+    ok;
+send(Messages, #link{port = Port}) ->
+    _ = hornbeam_port:send(Port, Messages),
+    ok.
+
+%% @doc Exchanges up to this id have started; known even when the process is dead.
+-spec started(link()) -> non_neg_integer().
+started(#link{ledger = Ledger}) ->
+    hornbeam_ledger:started(Ledger).
+
+%% @doc The worker must start nothing more of what it has; the highest id that it may have started.
+%% First it is forbidden, then the mark is read: what it marked in between stays its own.
+-spec forbid(link()) -> non_neg_integer().
+forbid(#link{ledger = Ledger}) ->
+    ok = hornbeam_ledger:revoke(hornbeam_ledger:started(Ledger) + 1, Ledger),
+    hornbeam_ledger:started(Ledger).
+
+%% @doc The worker may start again what it gets.
+-spec allow(link()) -> ok.
+allow(#link{ledger = Ledger}) ->
+    hornbeam_ledger:allow(Ledger).
+
+%% @doc Kill the process if it still runs, and forget it. The highest id of an exchange that it started.
+-spec close(link()) -> non_neg_integer().
+close(#link{port = Port, os_pid = OsPid, ledger = Ledger}) ->
+    _ = erlang:port_info(Port, id) =/= undefined andalso hornbeam_port:kill(OsPid),
+    ok = hornbeam_port:close(Port),
+    Started = hornbeam_ledger:started(Ledger),
+    ok = hornbeam_ledger:close(Ledger),
+    Started.
+
+-spec port(link()) -> port().
+port(#link{port = Port}) -> Port.
+
+-spec os_pid(link()) -> non_neg_integer() | undefined.
+os_pid(#link{os_pid = OsPid}) -> OsPid.
+
+-spec about(link()) -> map().
+about(#link{about = About}) -> About.
