@@ -1,0 +1,53 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The choice of a worker: atomics and a persistent term, no worker processes.
+-module(hornbeam_pool_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+pool_test_() ->
+    {foreach, fun() -> hornbeam_pool:new(?MODULE, #{size => 3, queue_limit => 0, queue_timeout => 1}) end,
+        fun(_) -> hornbeam_pool:delete(?MODULE) end,
+        [fun(Pool) -> {Name, fun() -> Test(Pool) end} end || {Name, Test} <- cases()]}.
+
+cases() ->
+    [
+        {"a pool whose workers are not ready is full", fun(Pool) ->
+            ?assertEqual(full, hornbeam_pool:claim(Pool))
+        end},
+        {"the least loaded worker is chosen, up to the limit of each", fun(Pool) ->
+            [hornbeam_pool:set_limit(I, 2, Pool) || I <- [1, 2, 3]],
+            Claims = [I || {ok, I} <- [hornbeam_pool:claim(Pool) || _ <- lists:seq(1, 6)]],
+            ?assertEqual([1, 1, 2, 2, 3, 3], lists:sort(Claims)),
+            ?assertEqual([1, 2, 3], lists:sort(lists:sublist(Claims, 3))),
+            ?assertEqual(full, hornbeam_pool:claim(Pool))
+        end},
+        {"a released slot can be claimed again", fun(Pool) ->
+            hornbeam_pool:set_limit(2, 1, Pool),
+            ?assertEqual({ok, 2}, hornbeam_pool:claim(Pool)),
+            ?assertEqual(full, hornbeam_pool:claim(Pool)),
+            ?assertEqual(false, hornbeam_pool:release(2, 1, Pool)),
+            ?assertEqual({ok, 2}, hornbeam_pool:claim(Pool))
+        end},
+        {"whoever releases is told that somebody waits", fun(Pool) ->
+            hornbeam_pool:set_limit(1, 1, Pool),
+            {ok, 1} = hornbeam_pool:claim(Pool),
+            1 = hornbeam_pool:enqueued(1, Pool),
+            ?assertEqual(true, hornbeam_pool:release(1, 1, Pool))
+        end},
+        {"a limit that was lowered keeps the worker out of the choice", fun(Pool) ->
+            hornbeam_pool:set_limit(1, 2, Pool),
+            {ok, 1} = hornbeam_pool:claim(Pool),
+            hornbeam_pool:set_limit(1, 0, Pool),
+            ?assertEqual(full, hornbeam_pool:claim(Pool)),
+            ?assertEqual(1, hornbeam_pool:load(1, Pool))
+        end},
+        {"many processes at once never take more slots than there are", fun(Pool) ->
+            [hornbeam_pool:set_limit(I, 10, Pool) || I <- [1, 2, 3]],
+            Claimers = [
+                spawn_monitor(fun() -> exit([hornbeam_pool:claim(Pool) || _ <- lists:seq(1, 5)]) end)
+             || _ <- lists:seq(1, 20)
+            ],
+            Claims = lists:append([receive {'DOWN', M, _, _, L} -> L end || {_, M} <- Claimers]),
+            ?assertEqual(30, length([I || {ok, I} <- Claims]))
+        end}
+    ].
