@@ -27,7 +27,8 @@ class BuildCodec(build_ext):
             print(WITHOUT.format(error), file=sys.stderr)
 
     def copy_extensions_to_source(self) -> None:
-        self.extensions = [e for e in self.extensions if Path(self.get_ext_fullpath(e.name)).exists()]
+        built = [e for e in self.extensions if Path(self.get_ext_fullpath(e.name)).exists()]
+        self.extensions = built
         super().copy_extensions_to_source()
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the test runners named on the command line and adds up what they counted.
 
-Runs in: `make test` and its halves, with the interpreter of the project's .venv. Every runner runs,
-whatever the others did. The last line is `N passed, N failed`; the status is 1 when anything failed,
-when a runner broke off, or when one ran nothing at all.
+Runs in: `make test` and its halves, with the interpreter of the project's .venv. Every runner
+runs, whatever the others did. The last line is `N passed, N failed`; the status is 1 when anything
+failed, when a runner broke off, or when one ran nothing at all.
 """
 
 from __future__ import annotations

@@ -1,0 +1,66 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The node's half of the `hornbeam' command: starts the one application it was started for.
+%%
+%% Runs in: two processes of its own, spawned by `main/0' so that the emulator's boot ends and
+%% SIGTERM is obeyed while the application still loads. One starts the application, says where it
+%% serves, or stops the node with the reason and status 1. The other reads standard input, a pipe
+%% that the command holds open: at its end the command is gone, and the node follows it.
+-module(hornbeam_command).
+
+-export([main/0]).
+
+%% The options the command may give; their being here makes the atoms known to the decoder, and
+%% `start/2' does the same for the values of worker_class.
+-define(KEYS, [bind, workers, threads, worker_class, timeout, pythonpath, python]).
+-define(VARIABLE, "HORNBEAM_COMMAND").
+
+%% @doc Called by `erl -s hornbeam_command main'; returns at once.
+-spec main() -> ok.
+main() ->
+    {App, Options} = request(),
+    _ = spawn(fun follow_command/0),
+    _ = spawn(fun() -> watch(App, Options) end),
+    ok.
+
+%% The term the command left in the environment, where the workers must not find it.
+request() ->
+    Hex = os:getenv(?VARIABLE, ""),
+    true = os:unsetenv(?VARIABLE),
+    {App, Options} = binary_to_term(binary:decode_hex(list_to_binary(Hex)), [safe]),
+    [] = maps:keys(Options) -- ?KEYS,
+    {App, Options}.
+
+%% No deadline: it waits for as long as the command lives.
+follow_command() ->
+    case io:get_line(standard_io, "") of
+        eof -> init:stop();
+        {error, _} -> init:stop();
+        _Ignored -> follow_command()
+    end.
+
+%% A crash while starting is a bug and was logged with its stack; the node must not idle after it.
+watch(App, Options) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> start(App, Options) end),
+    receive
+        {'DOWN', Monitor, process, Pid, normal} -> ok;
+        {'DOWN', Monitor, process, Pid, Reason} -> fail(io_lib:format("~tp", [Reason]))
+    end.
+
+start(App, Options) ->
+    case hornbeam:start(App, Options) of
+        ok -> announce(hornbeam:info(), interface(Options));
+        {error, Reason} -> fail(hornbeam:format_error(Reason))
+    end.
+
+interface(#{worker_class := asgi}) -> <<"asgi">>;
+interface(#{worker_class := wsgi}) -> <<"wsgi">>;
+interface(#{}) -> <<"wsgi">>.
+
+announce(#{app := App, addresses := Addresses}, Interface) ->
+    {ok, Version} = application:get_key(hornbeam, vsn),
+    io:format("Hornbeam ~ts serves ~ts (~ts) on ~ts~n",
+        [Version, App, Interface, lists:join(", ", Addresses)]).
+
+fail(Text) ->
+    io:format(standard_error, "hornbeam: ~ts~n", [Text]),
+    init:stop(1).

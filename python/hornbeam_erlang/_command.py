@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `hornbeam` command: starts an Erlang node in the foreground that serves one application.
+
+Runs in: the process a person or a service manager starts. It hands its options to the module
+hornbeam_command of the node as one external term in the environment, passes SIGTERM and SIGINT on
+as SIGTERM, and ends with the node's status. The node watches its standard input, a pipe held here,
+so it ends as well when this process is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+from . import codec
+from .terms import Atom
+
+VARIABLE = "HORNBEAM_COMMAND"
+APPLICATIONS = ("hornbeam", "cowboy", "cowlib", "ranch")
+ROOT = Path(__file__).resolve().parents[2]
+
+# Sockets and ports the node may have open at once: each costs the emulator memory at its start.
+OPEN_FILES = 65536
+
+# Not distributed; schedulers sleep when idle, for the workers need the processor; logs on stderr.
+EMULATOR_FLAGS = (
+    ("-noshell", "-start_epmd", "false")
+    + ("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "+Q", str(OPEN_FILES))
+    + ("-kernel", "logger")
+    + ("[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]",)
+)
+
+NO_ERL = (
+    "there is no Erlang on PATH (looked for the program erl): install Erlang/OTP 25 or later,"
+    " on Debian with: apt-get install erlang-base erlang-crypto erlang-ssl"
+)
+NOT_BUILT = "{} is not built: run make in {}"
+
+
+class CannotStart(Exception):
+    """The node cannot be started; the text says why and what to do."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. What an option does not say is left to the node's defaults."""
+    command = argparse.ArgumentParser(
+        prog="hornbeam", description="Serve a Python web application from an Erlang node."
+    )
+    add = command.add_argument
+    add("app", metavar="module:callable", help="the application, or module:factory()")
+    add(
+        "--bind",
+        action="append",
+        metavar="ADDRESS",
+        help="host:port, [v6]:port, port or unix:/path; may be repeated (127.0.0.1:8000)",
+    )
+    add("--app-dir", default=".", metavar="DIR", help="folder that modules are looked for in (.)")
+    add("--workers", type=int, metavar="N", help="Python processes (one per processor)")
+    add("--threads", type=int, metavar="N", help="requests a worker runs at once (1)")
+    add("--interface", choices=("wsgi", "asgi"), help="what the application speaks (wsgi)")
+    add("--timeout", type=int, metavar="MS", help="milliseconds a request may take (30000)")
+    add("--version", action="version", version=f"hornbeam {version('hornbeam')}")
+    return command  # fmt: skip
+
+
+def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
+    """The options for hornbeam:start/2, named as there; only those that were given."""
+    interface = arguments.interface
+    given = {
+        "bind": arguments.bind,
+        "workers": arguments.workers,
+        "threads": arguments.threads,
+        "worker_class": None if interface is None else Atom(interface),
+        "timeout": arguments.timeout,
+        "pythonpath": [os.path.abspath(arguments.app_dir)],
+        "python": sys.executable,
+    }
+    return {Atom(name): value for name, value in given.items() if value is not None}
+
+
+def environment(arguments: argparse.Namespace) -> dict[str, str]:
+    """This process's environment, and in it the term that hornbeam_command reads."""
+    term = codec.encode((arguments.app, node_options(arguments)))
+    return {**os.environ, VARIABLE: term.hex()}
+
+
+def code_folder(application: str, root: Path, erl_libs: str) -> Path:
+    """The folder with the compiled modules of `application`.
+
+    Args: root: of the source tree; erl_libs: the variable ERL_LIBS.
+    Raises: CannotStart: it is nowhere.
+    """
+    places = [root / "_build" / "default" / "lib" / application]
+    for library in (root / ".deps" / "lib", *map(Path, filter(None, erl_libs.split(":")))):
+        places += [library / application, *library.glob(f"{application}-*")]
+    for place in places:
+        if (place / "ebin" / f"{application}.app").exists():
+            return place / "ebin"
+    raise CannotStart(NOT_BUILT.format(application, root))
+
+
+def command_line(root: Path = ROOT) -> list[str]:
+    """The program and the arguments that start the node. Raises: CannotStart."""
+    erl = shutil.which("erl")
+    if erl is None:
+        raise CannotStart(NO_ERL)
+    erl_libs = os.environ.get("ERL_LIBS", "")
+    folders = [str(code_folder(name, root, erl_libs)) for name in APPLICATIONS]
+    return [erl, *EMULATOR_FLAGS, "-pa", *folders, "-s", "hornbeam_command", "main"]
+
+
+class Signals:
+    """Passes signals on to the node: SIGTERM for the first one, SIGKILL for every further one."""
+
+    def __init__(self) -> None:
+        self.node: subprocess.Popen[bytes] | None = None
+        self.received = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.receive)
+
+    def receive(self, _number: int, _frame: FrameType | None) -> None:
+        self.received += 1
+        if self.node is not None:
+            self.node.send_signal(signal.SIGTERM if self.received == 1 else signal.SIGKILL)
+
+    def attach(self, node: subprocess.Popen[bytes]) -> None:
+        """From now on `node` gets them; one that came before it was there is delivered."""
+        self.node = node
+        if self.received:
+            node.terminate()
+
+
+def allow_open_files() -> None:
+    """Raises the soft limit of open files as far as the node can use it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or soft != wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def serve(command: Sequence[str], variables: dict[str, str]) -> int:
+    """Runs the node until it ends; its exit status, 128 + N when signal N ended it."""
+    signals = Signals()
+    allow_open_files()
+    # A process group of its own: a Ctrl-C at the terminal reaches it through here, once.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=variables, process_group=0) as node:
+        signals.attach(node)
+        # No deadline: it serves until it is told to stop, and a second signal kills it.
+        status = node.wait()
+    return status if status >= 0 else 128 - status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with `argv` (default: the process's own). Returns: the exit status."""
+    command = parser()
+    arguments = command.parse_args(argv)
+    if not os.path.isdir(arguments.app_dir):
+        command.error(f"argument --app-dir: {arguments.app_dir} is not a folder")
+    try:
+        return serve(command_line(), environment(arguments))
+    except CannotStart as reason:
+        print(f"hornbeam: {reason}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
