@@ -335,23 +335,15 @@ def _array(reader: Reader) -> object:
         return None
     reader.pos += 1
     arity = reader.number(1)
-    if any(data[pos] not in (97, 98, 110) for pos in _starts(reader, arity)):
-        return None
-    shape = _items(reader, arity, 0)
+    shape = []
+    for _ in range(arity):
+        if data[reader.pos] not in (97, 98, 110):
+            return None
+        shape += _items(reader, 1, 0)
     if data[reader.pos] != _BINARY:
         return None
     reader.pos += 1
     return make_array(dtype, tuple(shape), _wire_binary(reader, 0))
-
-
-def _starts(reader: Reader, count: int) -> list[int]:
-    """Where each of the next `count` terms starts. The reader stays where it is."""
-    starts = []
-    pos = reader.pos
-    for _ in range(count):
-        starts.append(pos)
-        pos = scan(reader.data, pos)
-    return starts
 
 
 def _map(reader: Reader, depth: int) -> dict[object, object]:
