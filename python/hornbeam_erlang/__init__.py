@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Python code asks of the hornbeam node it runs under. Every function may be called from any
+thread.
+
+Outside a worker the functions raise `NotConnected`; run the application with `hornbeam
+module:callable`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import codec
+from ._calls import call_service, cast_service
+from ._version import __version__
+from .errors import (
+    CallTimeout,
+    Cancelled,
+    HandlerError,
+    HornbeamError,
+    NodeDown,
+    NotConnected,
+    NotRegistered,
+    Overloaded,
+    RemoteError,
+    TermError,
+)
+from .terms import Atom, BitString, Fun, ImproperList, Pid, Port, Ref
+
+__all__ = [
+    "Atom",
+    "BitString",
+    "CallTimeout",
+    "Cancelled",
+    "Fun",
+    "HandlerError",
+    "HornbeamError",
+    "ImproperList",
+    "NodeDown",
+    "NotConnected",
+    "NotRegistered",
+    "Overloaded",
+    "Pid",
+    "Port",
+    "Ref",
+    "RemoteError",
+    "TermError",
+    "__version__",
+    "call",
+    "cast",
+    "codec",
+]
+
+DEFAULT_TIMEOUT_MS = 5000
+
+
+def call(name: str, *args: Any) -> Any:
+    """Calls an Erlang function registered with `hornbeam:register_function` and waits for its
+    result.
+
+    Args:
+        name: the name it was registered under.
+        args: its arguments, values with an Erlang term.
+
+    Returns: what it returned; `V` for `{ok, V}`.
+
+    Raises:
+        NotRegistered: nothing has that name. RemoteError: the function failed or returned `{error,
+            Reason}`.
+        CallTimeout: no result within 5 s. NotConnected: this process is no worker of a node.
+        TermError: an argument or the result has no counterpart on the other side.
+    """
+    return call_service("call", [name, list(args)], {}, DEFAULT_TIMEOUT_MS, f"call({name!r})")
+
+
+def cast(name: str, *args: Any) -> None:
+    """Calls a registered Erlang function and does not wait; its result and its failure are the
+    node's.
+
+    Raises: NotConnected, TermError.
+    """
+    cast_service("call", [name, list(args)], {}, f"cast({name!r})")

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The attendant: the one daemon thread that looks after the connection while applications run.
+
+It sends BEAT when nothing else was sent, puts answers on their way that a slow application keeps
+waiting, hands exchanges back that will not start soon, answers calls whose time is over, and reads
+CANCEL and the end of the node while every other thread is busy. It sleeps while the worker has no
+work, looks in every few milliseconds while it has, and blocks on the descriptor when all threads
+are stuck in the application.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic, sleep
+
+from ._hub import Hub
+from ._leader import Reader
+from ._wire import BEAT
+
+TICK_SECONDS = 0.005
+LINGER_TICKS = (
+    20  # quiet ticks before it sleeps: a worker that is asked now and then need not ring each time
+)
+STUCK_TICKS = 2  # ticks without progress after which nothing unstarted will start soon
+STUCK_POLL_SECONDS = 0.025
+
+
+class Attendant:
+    """See the head of the module; `start` starts its thread.
+
+    Args:
+        heartbeat: milliseconds of silence before BEAT.
+    """
+
+    def __init__(self, hub: Hub, reader: Reader, heartbeat: int) -> None:
+        self._hub = hub
+        self._reader = reader
+        self._heartbeat = heartbeat / 1000
+        self._bell = threading.Event()
+        self._asleep = False
+        self._taken = -1
+        self._flushes = -1
+        self._stuck = 0  # ticks since the last piece of work was started
+        self._quiet = 0  # ticks since a thread was seen busy
+
+    def start(self) -> None:
+        """Starts the thread; it never ends before the process does."""
+        self._hub.ring = self._ring
+        threading.Thread(target=self._run, name="hornbeam-attendant", daemon=True).start()
+
+    def _ring(self) -> None:
+        if self._asleep:
+            self._bell.set()
+
+    def _run(self) -> None:
+        while True:
+            self._pause()
+            self._tick()
+
+    def _pause(self) -> None:
+        hub = self._hub
+        if self._quiet > LINGER_TICKS:
+            self._sleep()
+        elif self._stuck > STUCK_TICKS and hub.busy and not hub.threads.has_leader():
+            # Wakes for a message or for the end of the node.
+            self._reader.poll(min(STUCK_POLL_SECONDS, self._beat_in()))
+        else:
+            sleep(TICK_SECONDS)
+
+    def _sleep(self) -> None:
+        self._bell.clear()
+        self._asleep = True
+        # Work that came before the line above did not ring: look once more.
+        if not self._is_needed():
+            self._bell.wait(self._beat_in())
+        self._asleep = False
+
+    def _is_needed(self) -> bool:
+        hub = self._hub
+        return bool(hub.busy or hub.work or hub.outbox.pending)
+
+    def _beat_in(self) -> float:
+        return max(0.0, self._hub.outbox.sent_at + self._heartbeat - monotonic())
+
+    def _tick(self) -> None:
+        hub = self._hub
+        outbox = hub.outbox
+        self._stuck = self._stuck + 1 if hub.taken == self._taken else 0
+        self._taken = hub.taken
+        if (outbox.pending or outbox.held) and outbox.flushes == self._flushes:
+            hub.flush()
+        self._flushes = outbox.flushes
+        if hub.deadlines:
+            hub.answer_overdue()
+        self._quiet = 0 if self._is_needed() else self._quiet + 1
+        if self._stuck and hub.busy:
+            hub.threads.read_ready()
+            if self._stuck >= STUCK_TICKS:
+                hub.hand_back()
+        if self._beat_in() == 0.0:
+            hub.send((BEAT,))
+            hub.flush()

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls in both directions: services of the node for Python code, Python functions for the node.
+
+`call_service` and `cast_service` run in the thread that calls them, any thread. A call of the node
+runs in a thread of
+the worker: in the one that waits for the origin of the call if it has one, else in the next that
+is free.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import get_ident
+from time import monotonic
+from typing import Any
+
+from . import codec
+from ._flow import PendingCall
+from ._hub import EMPTY_MAP, Hub
+from ._tracebacks import format_exception
+from ._wire import CALL, CAST, FAULT, MAX_CALLS, RESULT, REVOKE, Message
+from .errors import (
+    CallTimeout,
+    Cancelled,
+    HandlerError,
+    HornbeamError,
+    NotConnected,
+    NotRegistered,
+    Overloaded,
+    RemoteError,
+    TermError,
+)
+
+GRACE_SECONDS = 0.25  # the other side answers within the timeout; this is for its answer's way
+MAX_TIMEOUT_MS = 2**53
+
+_services: dict[bytes, Callable[..., Any]] = {}
+_hub: Hub | None = None
+
+
+def connect(hub: Hub | None) -> None:
+    """Makes `hub` the connection of this process; None takes it away."""
+    global _hub
+    _hub = hub
+
+
+def register_service(name: str, function: Callable[..., Any]) -> None:
+    """Lets the node call `function` under `name`; it replaces what had that name."""
+    _services[name.encode()] = function
+
+
+def unregister_service(name: str) -> None:
+    """Takes `name` away from the node; no error when nothing has it."""
+    _services.pop(name.encode(), None)
+
+
+# Ours to the node.
+
+
+def call_service(
+    service: str,
+    positional: list[Any],
+    keyword: dict[str, Any],
+    timeout_ms: int,
+    operation: str,
+) -> Any:
+    """Calls a service of the node and waits for its result.
+
+    Args:
+        service: name of the service.
+        positional, keyword: its arguments; values with an Erlang term.
+        timeout_ms: the caller's deadline in milliseconds, >= 1. It is carried to the node.
+        operation: what errors call this call.
+
+    Raises:
+        NotConnected, CallTimeout, NotRegistered, RemoteError, HandlerError, Overloaded, Cancelled,
+            TermError: as their documentation says. After CallTimeout the node may still have done
+            the work.
+    """
+    if not 1 <= timeout_ms <= MAX_TIMEOUT_MS:
+        raise ValueError(f"{operation}: timeout_ms is {timeout_ms}, expected 1 or more")
+    hub = _connected(operation)
+    payload = codec.encode([positional, keyword])
+    pending = PendingCall()
+    deadline = monotonic() + timeout_ms / 1000 + GRACE_SECONDS
+    with hub.mutex:
+        if len(hub.session.calls) >= MAX_CALLS:
+            raise Overloaded("open calls of this worker", MAX_CALLS)
+        ident = hub.session.next_call()
+        origin = hub.origins.get(get_ident(), 0)
+        hub.calls[ident] = pending
+        hub.send((CALL, ident, origin, timeout_ms, service.encode(), payload), len(payload))
+    try:
+        answer = _await(hub, pending, deadline)
+    finally:
+        _give_up(hub, ident, pending)
+    if answer is None:
+        raise CallTimeout(operation, timeout_ms / 1000)
+    if answer[0] == RESULT:
+        return codec.decode(answer[2])
+    raise _error(answer, operation, timeout_ms)
+
+
+def cast_service(
+    service: str, positional: list[Any], keyword: dict[str, Any], operation: str
+) -> None:
+    """Sends a message to a service of the node and does not wait; whether it arrives is not known.
+
+    Raises: NotConnected, TermError.
+    """
+    hub = _connected(operation)
+    payload = codec.encode([positional, keyword])
+    hub.send((CAST, service.encode(), payload), len(payload))
+    if get_ident() not in hub.origins:
+        hub.flush()
+
+
+def _connected(operation: str) -> Hub:
+    if _hub is None:
+        raise NotConnected(operation)
+    return _hub
+
+
+def _await(hub: Hub, pending: PendingCall, deadline: float) -> Message | None:
+    def ready() -> bool:
+        return pending.answer is not None or bool(pending.nested)
+
+    while pending.answer is None:
+        if not hub.wait(pending, ready, deadline - monotonic()):
+            return None
+        while pending.nested:
+            serve_call(hub, pending.nested.popleft())
+    return pending.answer
+
+
+def _give_up(hub: Hub, ident: int, pending: PendingCall) -> None:
+    """Closes call `ident` whatever became of it; calls that were to run in its service find
+    nobody."""
+    with hub.mutex:
+        hub.calls.pop(ident, None)
+        if ident in hub.session.calls:
+            hub.send((REVOKE, ident))
+    while pending.nested:
+        nested = pending.nested.popleft()[1]
+        hub.answer(nested, (FAULT, nested, b"cancelled", EMPTY_MAP))
+
+
+def _error(answer: Message, operation: str, timeout_ms: int) -> HornbeamError:
+    name = answer[2].decode("ascii", "replace")
+    info = codec.decode(answer[3])
+    if not isinstance(info, dict):
+        info = {"reason": info}
+    if name == "timeout":
+        return CallTimeout(operation, timeout_ms / 1000)
+    if name == "not_registered":
+        return NotRegistered(str(info.get("service", operation)))
+    if name == "handler_error":
+        fields = (str(info.get(key, "")) for key in ("type", "message", "traceback"))
+        return HandlerError(*fields)
+    if name == "bad_term":
+        return TermError(f"{operation}: {info.get('reason')}")
+    if name == "cancelled":
+        return Cancelled(operation)
+    if name == "overloaded":
+        return Overloaded(str(info.get("resource", operation)), int(info.get("limit", 0)))
+    class_ = str(info.get("class", "error")) if name == "remote_error" else name
+    return RemoteError(class_, info.get("reason"), str(info.get("stack", "")))
+
+
+# The node's to us.
+
+
+def serve_call(hub: Hub, message: Message) -> None:
+    """Runs one CALL of the node in this thread and answers it."""
+    _, ident, _, _, service, payload = message
+    if ident in hub.deadlines:  # else it was answered while it waited
+        hub.answer(ident, _perform(ident, service, payload))
+
+
+def serve_cast(message: Message) -> None:
+    """Runs one CAST of the node in this thread; what goes wrong is logged, there is nobody else to
+    tell."""
+    _, service, payload = message
+    answer = _perform(0, service, payload)
+    if answer[0] == FAULT:
+        name, info = answer[2].decode(), codec.decode(answer[3])
+        detail = info.get("traceback") or info.get("reason", "")
+        log = logging.getLogger("hornbeam.calls")
+        log.error("cast to %s: %s\n%s", service.decode("utf-8", "replace"), name, detail)
+
+
+def _perform(ident: int, service: bytes, payload: bytes) -> Message:
+    function = _services.get(service)
+    if function is None:
+        return _fault(ident, b"not_registered", {"service": service})
+    try:
+        positional, keyword = codec.decode(payload)
+    except (TermError, TypeError, ValueError) as exc:
+        text = f"the arguments are no list [Positional, Keyword]: {exc}"
+        return _fault(ident, b"bad_term", {"reason": text})
+    try:
+        result = function(*positional, **keyword)
+    except BaseException as exc:
+        return _fault(ident, b"handler_error", _describe(exc))
+    try:
+        return (RESULT, ident, codec.encode(result))
+    except TermError as exc:
+        return _fault(ident, b"bad_term", {"reason": f"the result cannot be sent: {exc}"})
+
+
+def _describe(exc: BaseException) -> dict[str, str]:
+    return {
+        "type": type(exc).__name__,
+        "message": str(exc),
+        "traceback": format_exception(exc),
+    }
+
+
+def _fault(ident: int, name: bytes, info: dict[str, Any]) -> Message:
+    texts = {key: _sendable(value) for key, value in info.items()}
+    return (FAULT, ident, name, codec.encode(texts))
+
+
+def _sendable(value: str | bytes) -> str:
+    # str() of an exception may hold lone surrogates, which no UTF-8 binary can.
+    text = value if isinstance(value, str) else value.decode("utf-8", "replace")
+    return text.encode("utf-8", "backslashreplace").decode()

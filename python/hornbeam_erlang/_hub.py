@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Joins the threads of a worker to its one connection: who gets what arrives, and in which order
+work starts.
+
+Used by every thread of the process. Its tables are guarded by the mutex of `Leadership`; what
+arrives is handed out by the thread that leads at that moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NoReturn, Protocol, TypeAlias
+
+from . import _ledger
+from ._flow import PendingCall
+from ._leader import Leadership, Reader, Waiter
+from ._outbox import Outbox, Writer
+from ._session import Session
+from ._wire import (
+    ABORT,
+    BODY,
+    BOOT,
+    CALL,
+    CANCEL,
+    CAST,
+    CREDIT,
+    DRAIN,
+    ERROR,
+    FAULT,
+    HELLO,
+    OPEN,
+    RESULT,
+    RETURN,
+    REVOKE,
+    STARTED,
+    Message,
+    ProtocolError,
+    Splitter,
+    parse,
+)
+
+DRAIN_POLL_SECONDS = 0.02  # a leader looks this often whether the last exchange has closed
+EMPTY_MAP = b"\x83t\x00\x00\x00\x00"
+NODE_ERROR = "error_from_node"
+
+Fail: TypeAlias = Callable[["Hub", ProtocolError], NoReturn]
+
+
+class Transport(Reader, Writer, Protocol):
+    """Both directions of the connection."""
+
+
+class Awaited(Protocol):
+    """What a thread waits on; it names the thread to wake when something about it changes."""
+
+    waiter: Any
+
+
+class Hub:
+    """The connection as the threads of the worker see it.
+
+    Attributes:
+        work: exchanges, calls and casts that nobody has started, in the order of their arrival.
+        calls: our calls by id.
+        deadlines: the node's calls that wait for our answer, with the monotonic time until which
+            they do.
+        origins: for each thread that runs work, by its ident, the exchange it serves or 0.
+        greetings: HELLO and BOOT, for the thread that boots.
+        taken: how many pieces of work were started.
+        busy: how many threads run one now; the main thread counts from its start.
+        ring: wakes the attendant if it sleeps.
+    """
+
+    def __init__(self, transport: Transport, fail: Fail) -> None:
+        self.session = Session()
+        self.outbox = Outbox(transport)
+        self.work: deque[Message] = deque()
+        self.calls: dict[int, PendingCall] = {}
+        self.deadlines: dict[int, float] = {}
+        self.origins: dict[int, int] = {}
+        self.greetings: deque[Message] = deque()
+        self.taken = 0
+        self.busy = 1
+        self.drained = False
+        self.ring: Callable[[], None] = _nobody
+        self.threads = Leadership(transport, self._receive, self.work)
+        self.mutex = self.threads.mutex
+        self._shared_ledger = False
+        self._cells = _ledger.private_ledger()
+        self._fail = fail
+        self._splitter = Splitter()
+        self._deliver: dict[int, Callable[[Message], None]] = {
+            HELLO: self.greetings.append,
+            BOOT: self.greetings.append,
+            OPEN: self.work.append,
+            CAST: self.work.append,
+            BODY: self._wake_exchange,
+            CREDIT: self._wake_exchange,
+            CANCEL: self._cancel,
+            CALL: self._call,
+            RESULT: self._answer,
+            FAULT: self._answer,
+            REVOKE: self._revoke,
+            DRAIN: self._drain,
+            ERROR: _node_error,
+        }
+
+    def use_ledger(self, path: bytes) -> None:
+        """Shares the ledger at `path` with the node from now on; raises as `open_ledger` does."""
+        self._cells = _ledger.open_ledger(path)
+        self._shared_ledger = True
+
+    # Sending.
+
+    def send(self, message: Message, size: int = 0) -> None:
+        """Queues one message of ours; `flush` puts it on its way. `size`: see `Outbox.put`."""
+        self.session.send(message)
+        self.outbox.put(message, size)
+
+    def flush(self) -> None:
+        """Puts all that is queued or held on its way."""
+        if self.outbox.held:
+            self.release_held()
+        if self.outbox.pending:
+            self.outbox.flush()
+
+    def release_held(self) -> None:
+        """Queues the answers that were held back in case the application had no more to say."""
+        held = self.outbox.held
+        while held:
+            try:
+                _, messages = held.popitem()
+            except KeyError:  # its owner was faster
+                return
+            for message in messages:
+                self.send(message)
+
+    # Waiting.
+
+    def take(self, waiter: Waiter) -> Message | None:
+        """The next piece of work, started and entered in the ledger; None when the worker has
+        drained.
+
+        Waits without a deadline: a worker without work waits for the node, whose end ends the
+            process.
+        """
+        busy = True
+        while not self.drained:
+            message = self._pop(busy)
+            busy = message is not None
+            if message is not None:
+                if message[0] != OPEN or self._start(message[1]):
+                    return message
+            elif self.outbox.pending or self.outbox.held:
+                self.flush()
+            else:
+                self.threads.wait(waiter, self.threads.idle, self._has_work, None)
+        return None
+
+    def _has_work(self) -> bool:
+        return bool(self.work) or self.drained
+
+    def _pop(self, was_busy: bool) -> Message | None:
+        threads = self.threads
+        with self.mutex:
+            if not self.work:
+                if was_busy:
+                    self.busy -= 1
+                self._check_drained()
+                return None
+            message = self.work.popleft()
+            self.taken += 1
+            if not was_busy:
+                self.busy += 1
+            if message[0] == OPEN:
+                self._cells[_ledger.STARTED] = message[1]
+            if threads.idle or threads.blocked:
+                threads.rebalance()
+        # Leaving the mutex is a memory barrier: the first cell is visible before `_start` reads
+        # the second.
+        return message
+
+    def _check_drained(self) -> None:
+        if self.threads.poll_seconds is not None and not self.busy and self.session.is_idle():
+            self.drained = True
+            self.threads.wake_all()
+
+    def _start(self, ident: int) -> bool:
+        """Starts exchange `ident`, which is in the ledger already, unless the node has taken it
+        back."""
+        limit = self._cells[_ledger.LIMIT]
+        if limit and ident >= limit:
+            self.send((RETURN, [ident]))
+            return False
+        self.session.start(ident)
+        if not self._shared_ledger:
+            # The node must know before the application can do anything.
+            self.outbox.put((STARTED, ident))
+            self.flush()
+        return True
+
+    def wait(self, awaited: Awaited, ready: Callable[[], object], seconds: float | None) -> bool:
+        """Waits until `ready()`, which something delivered to `awaited` makes true, for at most
+        `seconds`.
+
+        Only what the node sends makes it true, and the node's end ends the process: None relies on
+        that. Everything queued is sent first, so that no answer of ours waits for this one. False
+        when the time is over.
+        """
+        deadline = None if seconds is None else monotonic() + seconds
+        waiter = awaited.waiter = Waiter()
+        try:
+            in_time = True
+            while in_time and not ready():
+                self.flush()
+                in_time = self.threads.wait(waiter, self.threads.blocked, ready, deadline)
+            return bool(ready())
+        finally:
+            awaited.waiter = None
+            with self.mutex:
+                self.threads.rebalance()
+
+    def hand_back(self) -> None:
+        """Gives the node what nobody here has started, since nobody here will soon.
+
+        Not those whose body streams: the node may have sent part of it and cannot send that again.
+        """
+        flows = self.session.flows
+        with self.mutex:
+            idents = [m[1] for m in self.work if m[0] == OPEN and m[1] not in flows]
+            if not idents:
+                return
+            chosen = frozenset(idents)
+            rest = [m for m in self.work if m[0] != OPEN or m[1] not in chosen]
+            self.work.clear()
+            self.work.extend(rest)
+        self.send((RETURN, idents))
+        self.flush()
+
+    # What arrives; runs in the thread that leads.
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            for packet in self._splitter.feed(data):
+                self._dispatch(parse(packet))
+        except ProtocolError as exc:
+            self._fail(self, exc)
+        # What is pending now has waited since before this read, but its batch goes on.
+        self.outbox.since = monotonic()
+
+    def _dispatch(self, messages: list[Message]) -> None:
+        receive = self.session.receive
+        deliver = self._deliver
+        for message in messages:
+            if receive(message):
+                deliver[message[0]](message)
+        self.ring()
+        if self.threads.idle and self.work:
+            with self.mutex:
+                self.threads.rebalance()
+
+    def _wake_exchange(self, message: Message) -> None:
+        flow = self.session.flows.get(message[1])
+        if flow is not None:
+            with self.mutex:
+                self.threads.wake(flow.waiter)
+
+    def _cancel(self, message: Message) -> None:
+        ident = message[1]
+        if self._remove_work(OPEN, ident):
+            self.send((ABORT, ident, b"cancelled", b"not started"))
+            self.flush()
+        else:
+            self._wake_exchange(message)
+
+    def _remove_work(self, code: int, ident: int) -> bool:
+        with self.mutex:
+            for index, message in enumerate(self.work):
+                if message[0] == code and message[1] == ident:
+                    del self.work[index]
+                    return True
+        return False
+
+    def _drain(self, message: Message) -> None:
+        # From here on nobody blocks in a read, so that whoever leads sees the last exchange close.
+        self.threads.poll_seconds = DRAIN_POLL_SECONDS
+
+    def _call(self, message: Message) -> None:
+        _, ident, origin, timeout, *_ = message
+        self.deadlines[ident] = monotonic() + timeout / 1000
+        if origin == 0:
+            self.work.append(message)
+            return
+        with self.mutex:
+            pending = self.calls.get(origin)
+            if pending is not None:
+                pending.nested.append(message)
+                self.threads.wake(pending.waiter)
+        if pending is None:
+            # Its origin was given up while it was on its way: nobody waits who could run it.
+            self.answer(ident, (FAULT, ident, b"cancelled", EMPTY_MAP))
+            self.flush()
+
+    def _answer(self, message: Message) -> None:
+        with self.mutex:
+            pending = self.calls.pop(message[1], None)
+            if pending is not None:
+                pending.answer = message
+                self.threads.wake(pending.waiter)
+
+    def _revoke(self, message: Message) -> None:
+        # What runs cannot be stopped from outside; it answers when it is done.
+        ident = message[1]
+        if self._remove_work(CALL, ident):
+            self.answer(ident, (FAULT, ident, b"cancelled", EMPTY_MAP))
+
+    # Answers to the node's calls; from any thread.
+
+    def answer(self, ident: int, message: Message) -> bool:
+        """Queues the answer to the node's call `ident`; False when it was answered before."""
+        with self.mutex:
+            if self.deadlines.pop(ident, None) is None:
+                return False
+            self.send(message, len(message[-1]))
+        return True
+
+    def answer_overdue(self) -> None:
+        """Answers the node's calls whose time is over; for the attendant. What they run goes on,
+        unheard."""
+        now = monotonic()
+        for ident, deadline in list(self.deadlines.items()):
+            if deadline <= now:
+                self.answer(ident, (FAULT, ident, b"timeout", EMPTY_MAP))
+        self.flush()
+
+
+def _nobody() -> None:
+    return None
+
+
+def _node_error(message: Message) -> None:
+    name = message[1].decode("ascii", "replace")
+    text = message[2].decode("utf-8", "replace")
+    raise ProtocolError(NODE_ERROR, f"{name}: {text}")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tracebacks as the application's author wants them: without the frames that lead from hornbeam to
+the application."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from types import TracebackType
+
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_IMPORT_MACHINERY = ("<frozen importlib", os.path.join("importlib", "__init__.py"))
+
+
+def application_part(tb: TracebackType | None) -> TracebackType | None:
+    """The part of `tb` that begins in the application; all of it when it never leaves hornbeam."""
+    part = tb
+    while part is not None and _is_ours(part.tb_frame.f_code.co_filename):
+        part = part.tb_next
+    return tb if part is None else part
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith((_OURS, _IMPORT_MACHINERY[0])) or filename.endswith(
+        _IMPORT_MACHINERY[1]
+    )
+
+
+def format_exception(exc: BaseException) -> str:
+    """`exc` with its causes as Python prints it, beginning in the application."""
+    return "".join(traceback.format_exception(type(exc), exc, application_part(exc.__traceback__)))

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a worker process: greets the node, loads the application, serves until it is drained.
+
+The main thread boots and is the first of the threads that serve; each of them takes work, runs it
+and takes more.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import platform
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from time import monotonic
+from typing import NoReturn, TypeAlias
+
+from . import _calls, codec
+from ._attendant import Attendant
+from ._config import Config, parse_config
+from ._hub import NODE_ERROR, Hub
+from ._leader import Waiter
+from ._loader import LoadError, load
+from ._logging import install_fallback
+from ._transport import Transport, end_process
+from ._version import __version__
+from ._wire import (
+    BOOT,
+    CALL,
+    ERROR,
+    FAILED,
+    HELLO,
+    OPEN,
+    READY,
+    VERSION_MAX,
+    VERSION_MIN,
+    Message,
+    ProtocolError,
+    cut_text,
+)
+from ._wsgi import WSGI
+
+EXIT_FAILED = 1  # FAILED was sent
+EXIT_PROTOCOL = 70  # EX_SOFTWARE of sysexits.h: one side broke the protocol
+GREETING_SECONDS = 30.0  # the node sends HELLO and BOOT at once
+
+Serve: TypeAlias = Callable[[Message], None]
+
+
+def main() -> int:
+    """Runs the worker on descriptors 3 and 4. Returns its exit status, once it has drained."""
+    faulthandler.enable()
+    # Ctrl-C goes to the whole process group, and it is the node that decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    transport = Transport()
+    hub = Hub(transport, fail)
+    os.register_at_fork(after_in_child=lambda: _disown(transport))
+    try:
+        config = _greet(hub)
+        Attendant(hub, transport, config.heartbeat).start()
+        serve = _boot(hub, config)
+    except ProtocolError as exc:
+        fail(hub, exc)
+    for number in range(2, config.threads + 1):
+        name = f"hornbeam-{number}"
+        threading.Thread(target=_run_thread, args=(hub, serve), name=name, daemon=True).start()
+    _run(hub, serve)
+    hub.flush()
+    return 0
+
+
+def fail(hub: Hub, exc: ProtocolError) -> NoReturn:
+    """Ends the connection, and with it this process, because the protocol was broken."""
+    print(f"hornbeam worker {os.getpid()}: {exc}", file=sys.stderr)
+    if exc.name != NODE_ERROR:
+        hub.send((ERROR, exc.name.encode(), cut_text(exc.text)))
+        hub.flush()
+    end_process(EXIT_PROTOCOL)
+
+
+def _disown(transport: Transport) -> None:
+    """In a forked child: the connection belongs to the parent."""
+    _calls.connect(None)
+    transport.close()
+
+
+def _greet(hub: Hub) -> Config:
+    info = {
+        b"version": __version__.encode(),
+        b"python": platform.python_version().encode(),
+        b"codec": codec.NAME.encode(),
+        b"pid": os.getpid(),
+    }
+    hub.send((HELLO, VERSION_MIN, VERSION_MAX, info))
+    hub.flush()
+    waiter = Waiter()
+    deadline = monotonic() + GREETING_SECONDS
+    while not (hub.greetings and hub.greetings[-1][0] == BOOT):
+        seen = len(hub.greetings)
+        if not hub.threads.wait(
+            waiter, hub.threads.blocked, lambda: len(hub.greetings) > seen, deadline
+        ):
+            raise ProtocolError("bad_state", f"no BOOT within {GREETING_SECONDS:g} s")
+    return parse_config(hub.greetings[-1][1])
+
+
+def _boot(hub: Hub, config: Config) -> Serve:
+    session = hub.session
+    session.response_window = config.response_window
+    session.request_window = config.request_window
+    if config.ledger is not None:
+        try:
+            hub.use_ledger(config.ledger)
+        except (OSError, ValueError) as exc:
+            raise ProtocolError("bad_message", f"ledger of BOOT: {exc}") from exc
+    sys.path[:0] = config.pythonpath
+    sys.argv[:] = ["hornbeam"]
+    try:
+        application = load(config.app)
+    except LoadError as exc:
+        hub.send((FAILED, exc.name.encode(), cut_text(exc.text)))
+        hub.flush()
+        end_process(EXIT_FAILED)
+    install_fallback()
+    # What was loaded stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    serve = WSGI(hub, application, config).serve
+    _calls.connect(hub)
+    hub.send((READY, {}))
+    hub.flush()
+    return serve
+
+
+def _run_thread(hub: Hub, serve: Serve) -> None:
+    with hub.mutex:
+        hub.busy += 1
+    _run(hub, serve)
+
+
+def _run(hub: Hub, serve: Serve) -> None:
+    """Takes work and runs it until the worker has drained. An exception that gets here is a bug of
+    hornbeam."""
+    try:
+        _work(hub, serve)
+    except ProtocolError as exc:
+        fail(hub, exc)
+    except BaseException:
+        traceback.print_exc()
+        end_process(EXIT_PROTOCOL)
+
+
+def _work(hub: Hub, serve: Serve) -> None:
+    take, origins, outbox = hub.take, hub.origins, hub.outbox
+    thread = threading.get_ident()
+    waiter = Waiter()
+    while (message := take(waiter)) is not None:
+        if message[0] == OPEN:
+            origins[thread] = message[1]
+            serve(message)
+            outbox.flush_if_due()
+            continue
+        origins[thread] = 0
+        if message[0] == CALL:
+            _calls.serve_call(hub, message)
+        else:
+            _calls.serve_cast(message)
