@@ -151,40 +151,57 @@ def _atom(writer: Writer, value: Atom, _depth: int) -> None:
     writer.out += raw
 
 
-def _items(writer: Writer, items: list[object] | tuple[object, ...], depth: int) -> None:
-    """The elements of a container, which itself stands in `depth` others."""
+# A level of nesting is one Python frame, hence the same loop in each container.
+
+
+def _enter(writer: Writer, depth: int) -> int:
+    """The depth of the elements of a container that itself stands in `depth` others."""
     if depth >= writer.max_depth:
         raise Unencodable
-    writers = writer.writers
-    for item in items:
-        kind = type(item)
-        (writers.get(kind) or _writer_of(writers, kind))(writer, item, depth + 1)
     writer.room(0)
+    return depth + 1
 
 
 def _list(writer: Writer, value: list[object], depth: int) -> None:
     if value:
         writer.out += _TAG_U32(108, len(value))
-        _items(writer, value, depth)
+        below = _enter(writer, depth)
+        writers = writer.writers
+        for item in value:
+            kind = type(item)
+            (writers.get(kind) or _writer_of(writers, kind))(writer, item, below)
     writer.out.append(106)
 
 
 def _tuple(writer: Writer, value: tuple[object, ...], depth: int) -> None:
     size = len(value)
     writer.out += bytes((104, size)) if size < 256 else _TAG_U32(105, size)
-    if size:
-        _items(writer, value, depth)
+    if not size:
+        return
+    below = _enter(writer, depth)
+    writers = writer.writers
+    for item in value:
+        kind = type(item)
+        (writers.get(kind) or _writer_of(writers, kind))(writer, item, below)
 
 
 def _dict(writer: Writer, value: dict[object, object], depth: int) -> None:
     writer.out += _TAG_U32(116, len(value))
-    if value:
-        _items(writer, [part for item in value.items() for part in item], depth)
+    if not value:
+        return
+    below = _enter(writer, depth)
+    writers = writer.writers
+    for pair in value.items():
+        for part in pair:
+            kind = type(part)
+            (writers.get(kind) or _writer_of(writers, kind))(writer, part, below)
 
 
 def _improper(writer: Writer, value: ImproperList, depth: int) -> None:
     writer.out += _TAG_U32(108, len(value.elements))
-    _items(writer, (*value.elements, value.tail), depth)
+    below = _enter(writer, depth)
+    for item in (*value.elements, value.tail):
+        _writer_of(writer.writers, type(item))(writer, item, below)
 
 
 def _adapted(writer: Writer, value: object, depth: int) -> None:
