@@ -192,8 +192,14 @@ def test_make_run_serves_the_example() -> None:
         process_group=0,
     ) as process:
         try:
-            wait_until(lambda: not refuses("127.0.0.1", port), "make run listens", START)
+            wait_until(
+                lambda: process.poll() is not None or not refuses("127.0.0.1", port),
+                "make run listens",
+                START,
+            )
+            assert process.poll() is None, "make run ended by itself"
         finally:
-            os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=STOP)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            output, _ = process.communicate(timeout=STOP)
     assert f"on http://127.0.0.1:{port}".encode() in output
