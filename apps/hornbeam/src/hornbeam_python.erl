@@ -15,7 +15,13 @@ interpreter(_) ->
 
 %% A name is looked for on PATH; a path is taken as it is, from the current directory.
 find(Python) ->
-    case os:find_executable(unicode:characters_to_list(Python)) of
+    Text = unicode:characters_to_list(Python),
+    Name =
+        case lists:member($/, Text) of
+            true -> filename:absname(Text);
+            false -> Text
+        end,
+    case os:find_executable(Name) of
         false -> {error, {no_python, Python}};
-        Path -> {ok, unicode:characters_to_binary(filename:absname(Path))}
+        Path -> {ok, unicode:characters_to_binary(Path)}
     end.
