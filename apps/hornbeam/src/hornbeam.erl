@@ -129,7 +129,7 @@ listen(Pool, #{graceful_timeout := Graceful, num_acceptors := Acceptors, bind :=
     },
     case hornbeam_listeners_sup:start_listener(?NAME, Options) of
         {ok, _} -> ok;
-        {error, {shutdown, Reason}} -> undo({error, Reason});
+        {error, {{shutdown, Reason}, _Child}} -> undo({error, Reason});
         {error, Reason} -> undo({error, Reason})
     end.
 
