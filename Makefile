@@ -59,7 +59,7 @@ test-py: build
 
 bench: build
 	@scripts/setup bench
-	@$(VENV)/python benchmarks/compare_servers.py $(ARGS)
+	@$(VENV)/python benchmarks/run_benchmark.py $(ARGS)
 
 fmt: fmt-erl fmt-py
 

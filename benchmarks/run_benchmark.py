@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every benchmark of this folder, one after the other: `python benchmarks/run_benchmark.py`.
+
+Runs in: one process that starts the others. Arguments go to the comparison with other servers; the
+other benchmarks take none. The status is 1 when one of them failed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OTHERS = ("codec.py", "worker.py")
+
+
+def run(script: str, *argv: str) -> bool:
+    print(f"--- {script} {' '.join(argv)}".rstrip(), flush=True)
+    # No deadline: each has its own, and a person watches.
+    return subprocess.run([sys.executable, str(HERE / script), *argv], check=False).returncode == 0
+
+
+def main(argv: Sequence[str]) -> int:
+    results = [run("compare_servers.py", *argv), *map(run, OTHERS)]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
