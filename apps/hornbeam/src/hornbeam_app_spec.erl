@@ -54,7 +54,8 @@ fault_of_lone(_) ->
 fault_of_module(Module) ->
     case binary:match(Module, <<"/">>) of
         nomatch -> <<"the module before \":\" is no dotted Python name">>;
-        _ -> <<"the module before \":\" is a path; put its folder in pythonpath and name the module">>
+        _ -> <<"the module before \":\" is a path; put its folder in pythonpath and name the "
+            "module">>
     end.
 
 fault_of_callable(Callable) ->

@@ -23,12 +23,13 @@
 -define(MAX_PATH, 107).
 
 %% @doc One address or a list of them: `"host:port"', `"[v6]:port"', `port' (a number or text; on
-%% 127.0.0.1), `"unix:/path"'. A string is one address, a list of strings, binaries or numbers several.
+%% 127.0.0.1), `"unix:/path"'. A string is one address; a list of strings, binaries or numbers is
+%% several.
 %% A wildcard has to be written out (`0.0.0.0:80', `[::]:80'); `:80' and `*:80' are refused.
 %% Errors: what is wrong with which address, for people.
 -spec check(term()) -> {ok, [bind(), ...]} | {error, binary()}.
 check([]) ->
-    {error, <<"the list of addresses is empty">>};
+    {error, <<"no address is given">>};
 check(Value) when is_list(Value), length(Value) > 0 ->
     case is_string(Value) of
         true -> check_each([Value], []);
@@ -133,12 +134,18 @@ is_name(Host) ->
 resolve(Host, Text) ->
     Name = binary_to_list(Host),
     case {inet:getaddr(Name, inet), inet:getaddr(Name, inet6)} of
-        {{ok, {0, 0, 0, 0}}, _} -> fault(Text, "names a host that resolves to every interface");
-        {{ok, Address}, _} -> {ok, {inet, Address}};
-        {_, {ok, {0, 0, 0, 0, 0, 0, 0, 0}}} -> fault(Text, "names a host that resolves to every interface");
-        {_, {ok, Address}} -> {ok, {inet6, Address}};
-        {{error, Reason}, _} -> fault(Text, ["names an unknown host (", inet:format_error(Reason), ")"])
+        {{ok, Address}, _} -> resolved({inet, Address}, Text);
+        {_, {ok, Address}} -> resolved({inet6, Address}, Text);
+        {{error, Reason}, _} ->
+            fault(Text, ["names an unknown host (", inet:format_error(Reason), ")"])
     end.
+
+resolved({_, Address}, Text) when
+    Address =:= {0, 0, 0, 0}; Address =:= {0, 0, 0, 0, 0, 0, 0, 0}
+->
+    fault(Text, "names a host that resolves to every interface");
+resolved(Address, _) ->
+    {ok, Address}.
 
 -spec fault(binary(), iodata()) -> {error, binary()}.
 fault(Text, What) ->
@@ -151,7 +158,7 @@ to_ranch(#{address := {inet, Address}, port := Port}) ->
 to_ranch(#{address := {inet6, Address}, port := Port}) ->
     [inet6, {ip, Address}, {port, Port}, {ipv6_v6only, true}];
 to_ranch(#{address := {local, Path}}) ->
-    [local, {ip, {local, Path}}, {port, 0}].
+    [{ip, {local, Path}}, {port, 0}].
 
 %% @doc `format/2' with the port of the option.
 -spec format(bind()) -> binary().

@@ -140,11 +140,13 @@ bad(#{key := Key, type := Type} = Option, What, Value) ->
         #{hidden := true} -> hidden;
         _ -> Value
     end,
-    {bad_option, Key, {expected, <<(hornbeam_options_type:expected(Type))/binary, What/binary>>, got, Got}}.
+    {bad_option, Key, {expected, <<(hornbeam_options_type:expected(Type))/binary, What/binary>>,
+        got, Got}}.
 
 %% What one option alone cannot show: that with another it has no effect.
 together(#{python := Python, venv := Venv}) when is_binary(Python), is_binary(Venv) ->
-    {error, {bad_option, python, {expected, <<"no value, since venv is given and has an interpreter">>,
+    {error, {bad_option, python, {expected, <<"no value, since venv is given and has an "
+        "interpreter">>,
         got, Python}}};
 together(#{max_requests := infinity, max_requests_jitter := Jitter}) when Jitter > 0 ->
     {error, {bad_option, max_requests_jitter, {expected, <<"0, since max_requests is not given">>,

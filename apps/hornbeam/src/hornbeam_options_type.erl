@@ -52,7 +52,8 @@ expected({integer, Min, Max}) -> words(["an integer of ", shown(Min), " to ", sh
 expected({limit, Min, Max}) -> words([expected({integer, Min, Max}), ", or infinity"]);
 expected({number, Min, Max}) -> words(["a number of ", shown(Min), " to ", shown(Max)]);
 expected({one_of, Atoms}) -> words(lists:join(" or ", [shown(A) || A <- Atoms]));
-expected({some_of, Atoms}) -> words(["a list of ", lists:join(" and/or ", [shown(A) || A <- Atoms])]);
+expected({some_of, Atoms}) -> words(["a list of ", lists:join(" and/or ", [shown(A) ||
+    A <- Atoms])]);
 expected(optional_text) -> <<"a string or binary that is not empty">>;
 expected(texts) -> <<"a list of strings or binaries">>;
 expected(environment) -> <<"a map or list of names and values, both text, false to unset a name">>;
