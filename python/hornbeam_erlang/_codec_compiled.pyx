@@ -499,7 +499,7 @@ cdef int put_improper(Writer* w, tuple elements, object tail, int depth) except 
     return put(w, tail, depth + 1)
 
 
-cdef int put_external(Writer* w, bytes raw) except -1:
+cdef int put_external(Writer* w, object raw) except -1:
     cdef Py_ssize_t size = PyBytes_GET_SIZE(raw)
     cdef octets data = <octets>PyBytes_AS_STRING(raw)
     if not size or data[0] not in common.OPAQUE_TAGS or scan(data, 0, size) != size:
@@ -555,6 +555,7 @@ cdef struct Reader:
     octets data
     Py_ssize_t pos
     Py_ssize_t end
+    Py_ssize_t owed     # terms that containers around here have yet to come, a byte each at least
     Py_ssize_t budget
     int max_depth
     int key_depth
@@ -603,8 +604,9 @@ cdef inline octets take(Reader* r, Py_ssize_t size) except NULL:
 
 cdef inline int enter(Reader* r, Py_ssize_t count, int depth, Py_ssize_t cost) except -1:
     """Before a container with at least `count` bytes of elements is read."""
-    if count > r.end - r.pos:
+    if count > r.end - r.pos - r.owed:
         fail(r, f"a count of {count} is more than the bytes that follow")
+    r.owed += count
     if depth >= r.max_depth:
         fail(r, f"nests deeper than {r.max_depth} levels")
     return charge(r, cost)
@@ -686,15 +688,16 @@ cdef object get_float(Reader* r):
 
 
 cdef object get_big(Reader* r, Py_ssize_t size):
-    cdef unsigned char sign = take(r, 1)[0]
+    cdef unsigned char sign
     cdef octets p
     cdef uint64_t magnitude = 0
     cdef Py_ssize_t i
+    if r.wire and size > 8:
+        fail(r, f"an integer of {size} bytes is more than 64 bits")
+    sign = take(r, 1)[0]
     if sign > 1:
         fail(r, f"the sign of an integer is 0 or 1, not {sign}")
     if size > 8:
-        if r.wire:
-            fail(r, f"an integer of {size} bytes is more than 64 bits")
         raw = PyBytes_FromStringAndSize(<char*>take(r, size), size)
         number = int.from_bytes(raw, "little")
         return -number if sign else number
@@ -809,9 +812,11 @@ cdef object get_list(Reader* r, int depth):
     enter(r, size + 1, depth, COST_LIST + COST_SLOT * size)
     items = PyList_New(size)
     for i in range(size):
+        r.owed -= 1
         item = get(r, depth + 1)
         Py_INCREF(item)
         PyList_SET_ITEM(items, i, item)
+    r.owed -= 1
     if r.pos < r.end and r.data[r.pos] == 106:
         r.pos += 1
         return items
@@ -826,7 +831,9 @@ cdef object get_tail(Reader* r, list items, int depth):
         size = get32(take(r, 4))
         enter(r, size + 1, depth, COST_LIST + COST_SLOT * size)
         for i in range(size):
+            r.owed -= 1
             items.append(get(r, depth + 1))
+        r.owed -= 1
     tail = get(r, depth + 1)
     if type(tail) is list:
         items.extend(tail)
@@ -847,6 +854,7 @@ cdef inline object get_tuple(Reader* r, Py_ssize_t arity, int depth):
     enter(r, arity, depth, COST_TUPLE + COST_SLOT * arity)
     items = PyTuple_New(arity)
     for i in range(arity):
+        r.owed -= 1
         item = get(r, depth + 1)
         Py_INCREF(item)
         PyTuple_SET_ITEM(items, i, item)
@@ -923,12 +931,14 @@ cdef object get_map(Reader* r, int depth):
     enter(r, 2 * count, depth, COST_DICT + COST_ENTRY * count)
     seen = None
     for i in range(count):
+        r.owed -= 1
         key = get_key(r, depth + 1)
         if not is_plain(key):
             key = common.freeze(key)
             if seen is None:
                 seen = {}
             common.note_hash(seen, key)
+        r.owed -= 1
         PyDict_SetItem(result, key, get(r, depth + 1))
     if PyDict_Size(result) != count:
         fail(r, "two keys of a map are equal in Python")
@@ -1179,6 +1189,7 @@ cdef object run_reader(object source, octets data, Py_ssize_t size, Py_ssize_t s
     r.data = data
     r.pos = start
     r.end = size
+    r.owed = 0
     r.budget = max_size * MEMORY_FACTOR
     r.max_depth = max_depth
     r.key_depth = 0

@@ -18,6 +18,9 @@ from .terms import ImproperList
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    # Containers from the outermost to the one being searched, with their paths and what is left.
+    Trail = list[tuple[object, str, Iterator[tuple[str, object]]]]
+
 _HINTS: Final = {
     "set": "make it a list",
     "frozenset": "make it a list",
@@ -41,8 +44,7 @@ def explain(value: object, *, wire: bool, max_depth: int, max_size: int) -> Term
     reason = _leaf(value, wire)
     if reason:
         return TermError(reason, "value")
-    trail: list[tuple[object, str, Iterator[tuple[str, object]]]]
-    trail = [(value, "value", _children(value, wire))]
+    trail: Trail = [(value, "value", _children(value, wire))]
     while trail:
         parent, path, children = trail[-1]
         step, child = next(children, ("", None))
@@ -51,7 +53,7 @@ def explain(value: object, *, wire: bool, max_depth: int, max_size: int) -> Term
             continue
         where = step % path
         if len(trail) > max_depth:
-            return _too_deep([entry[0] for entry in trail], max_depth, where)
+            return _too_deep(trail, max_depth, where)
         reason = _leaf(child, wire)
         if reason:
             return TermError(reason, where)
@@ -59,10 +61,13 @@ def explain(value: object, *, wire: bool, max_depth: int, max_size: int) -> Term
     return TermError(f"the term is larger than {max_size} bytes; send it in parts", "value")
 
 
-def _too_deep(parents: list[object], max_depth: int, path: str) -> TermError:
+def _too_deep(trail: Trail, max_depth: int, path: str) -> TermError:
+    seen: set[int] = set()
+    for container, where, _ in trail:
+        if id(container) in seen:
+            return TermError("the value contains itself here; terms are trees", where)
+        seen.add(id(container))
     short = path if len(path) <= 80 else f"{path[:60]}…{path[-16:]}"
-    if len({id(parent) for parent in parents}) < len(parents):
-        return TermError("the value contains itself; terms are trees, give an id instead", short)
     return TermError(f"nests deeper than {max_depth} levels; make it flatter", short)
 
 

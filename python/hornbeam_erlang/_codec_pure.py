@@ -8,6 +8,8 @@ calls), `encode_wire` and `decode_wire` the message layer (PROTOCOL.md, section 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from ._codec_common import MAX_DEPTH, MAX_PACKET, MAX_SIZE
 from ._codec_pure_decode import VALUE_READERS, WIRE_READERS, read
 from ._codec_pure_encode import VALUE_WRITERS, WIRE_WRITERS, write
@@ -15,6 +17,8 @@ from ._codec_pure_encode import VALUE_WRITERS, WIRE_WRITERS, write
 __all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet"]
 
 NAME = "pure"
+
+Message = TypeVar("Message", bound=tuple[object, ...])
 
 
 def encode(value: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX_SIZE) -> bytes:
@@ -56,7 +60,7 @@ def encode_wire(term: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX
     return write(term, WIRE_WRITERS, b"", max_depth, max_size)
 
 
-def encode_wire_packet(messages: list[tuple[object, ...]]) -> bytes:
+def encode_wire_packet(messages: list[Message]) -> bytes:
     """A packet that holds these messages: its length as u32, big endian, then the list of them.
 
     Raises:

@@ -191,9 +191,11 @@ def _list(reader: Reader, depth: int) -> object:
         count = reader.number(4)
         reader.enter(count + 1, depth, COST_LIST + COST_SLOT * count)
         for _ in range(count):
+            reader.owed -= 1
             tag = data[reader.pos]
             reader.pos += 1
             items.append(readers[tag](reader, depth + 1))
+        reader.owed -= 1
         tag = data[reader.pos]
         reader.pos += 1
         if tag != _LIST:
@@ -223,6 +225,7 @@ def _tuple(reader: Reader, depth: int) -> object:
     reader.enter(arity, depth, COST_TUPLE + COST_SLOT * arity)
     items: list[object] = []
     for _ in range(arity):
+        reader.owed -= 1
         tag = data[reader.pos]
         reader.pos += 1
         items.append(readers[tag](reader, depth + 1))
@@ -272,11 +275,13 @@ def _map(reader: Reader, depth: int) -> dict[object, object]:
     seen: dict[int, int] = {}
     for _ in range(count):
         tag = reader.enter_key()
+        reader.owed -= 1
         key = readers[tag](reader, depth + 1)
         reader.key_depth -= 1
         if type(key) not in _PLAIN_KEYS and not _is_short(key):
             key = freeze(key)
             note_hash(seen, key)
+        reader.owed -= 1
         tag = data[reader.pos]
         reader.pos += 1
         result[key] = readers[tag](reader, depth + 1)

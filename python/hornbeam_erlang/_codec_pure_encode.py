@@ -151,7 +151,8 @@ def _atom(writer: Writer, value: Atom, _depth: int) -> None:
     writer.out += raw
 
 
-# A level of nesting is one Python frame, hence the same loop in each container.
+# A level of nesting is one Python frame, hence the same loop in each container. What may change
+# while code of an element runs is copied first: its size has been written by then.
 
 
 def _enter(writer: Writer, depth: int) -> int:
@@ -167,7 +168,7 @@ def _list(writer: Writer, value: list[object], depth: int) -> None:
         writer.out += _TAG_U32(108, len(value))
         below = _enter(writer, depth)
         writers = writer.writers
-        for item in value:
+        for item in value[:]:
             kind = type(item)
             (writers.get(kind) or _writer_of(writers, kind))(writer, item, below)
     writer.out.append(106)
@@ -191,7 +192,7 @@ def _dict(writer: Writer, value: dict[object, object], depth: int) -> None:
         return
     below = _enter(writer, depth)
     writers = writer.writers
-    for pair in value.items():
+    for pair in list(value.items()):
         for part in pair:
             kind = type(part)
             (writers.get(kind) or _writer_of(writers, kind))(writer, part, below)

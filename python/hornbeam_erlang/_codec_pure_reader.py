@@ -20,7 +20,7 @@ ATOM_TAGS: Final = frozenset((100, 115, 118, 119))
 class Reader:
     """One decoding under way: where it is, and what it may still take."""
 
-    __slots__ = ("budget", "data", "end", "key_depth", "max_depth", "pos", "readers")
+    __slots__ = ("budget", "data", "end", "key_depth", "max_depth", "owed", "pos", "readers")
 
     def __init__(
         self, data: bytes, pos: int, readers: Readers, max_depth: int, budget: int
@@ -32,6 +32,8 @@ class Reader:
         self.max_depth = max_depth
         self.budget = budget
         self.key_depth = 0
+        # Terms that the containers around here have yet to come, of a byte each at least.
+        self.owed = 0
 
     def fail(self, what: str) -> NoReturn:
         raise TermError(f"{what}, at byte {self.pos}")
@@ -66,8 +68,9 @@ class Reader:
 
     def enter(self, count: int, depth: int, cost: int) -> None:
         """Before a container with at least `count` bytes of elements is read."""
-        if count > self.end - self.pos:
+        if count > self.end - self.pos - self.owed:
             self.fail(f"a count of {count} is more than the bytes that follow")
+        self.owed += count
         if depth >= self.max_depth:
             self.fail(f"nests deeper than {self.max_depth} levels")
         self.charge(cost)
