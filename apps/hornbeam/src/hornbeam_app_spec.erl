@@ -24,21 +24,20 @@ check(Value) ->
         {ok, Text} ->
             case fault(binary:split(Text, <<":">>)) of
                 none -> {ok, Text};
-                What -> {error, {bad_app, Value, What}}
+                What -> {error, {bad_app, Value, list_to_binary(What)}}
             end;
         error ->
-            {error, {bad_app, Value, <<"it is not text">>}}
+            {error, {bad_app, Value, list_to_binary("it is not text")}}
     end.
 
--spec fault([binary()]) -> none | binary().
 fault([<<>>]) ->
-    <<"it is empty">>;
+    "it is empty";
 fault([Module]) ->
     fault_of_lone(filename:extension(Module));
 fault([<<>>, _]) ->
-    <<"the module before \":\" is missing">>;
+    "the module before \":\" is missing";
 fault([_, <<>>]) ->
-    <<"the callable after \":\" is missing">>;
+    "the callable after \":\" is missing";
 fault([Module, Callable]) ->
     case {is_dotted(Module), is_dotted(without_call(Callable))} of
         {true, true} -> none;
@@ -47,21 +46,20 @@ fault([Module, Callable]) ->
     end.
 
 fault_of_lone(<<".py">>) ->
-    <<"it names a file; name the module, without \".py\", then \":\" and the callable">>;
+    "it names a file; name the module, without \".py\", then \":\" and the callable";
 fault_of_lone(_) ->
-    <<"the callable is missing; add \":\" and its name, most often \":application\" or \":app\"">>.
+    "the callable is missing; add \":\" and its name, most often \":application\" or \":app\"".
 
 fault_of_module(Module) ->
     case binary:match(Module, <<"/">>) of
-        nomatch -> <<"the module before \":\" is no dotted Python name">>;
-        _ -> <<"the module before \":\" is a path; put its folder in pythonpath and name the "
-            "module">>
+        nomatch -> "the module before \":\" is no dotted Python name";
+        _ -> "the module before \":\" is a path; put its folder in pythonpath, name the module"
     end.
 
 fault_of_callable(Callable) ->
     case binary:match(Callable, <<"(">>) of
-        nomatch -> <<"the callable after \":\" is no dotted Python name">>;
-        _ -> <<"a factory is called without arguments: \"module:factory()\"">>
+        nomatch -> "the callable after \":\" is no dotted Python name";
+        _ -> "a factory is called without arguments: \"module:factory()\""
     end.
 
 without_call(Callable) ->

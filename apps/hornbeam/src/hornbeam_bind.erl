@@ -147,7 +147,6 @@ resolved({_, Address}, Text) when
 resolved(Address, _) ->
     {ok, Address}.
 
--spec fault(binary(), iodata()) -> {error, binary()}.
 fault(Text, What) ->
     {error, iolist_to_binary(["the address \"", Text, "\" ", What])}.
 

@@ -80,16 +80,20 @@ feed(Data, State) ->
     next(Data, State, []).
 
 %% @doc The status to answer with, and why in words.
--spec refusal(reason()) -> {400..499, binary()}.
-refusal(bad_size) -> {400, <<"a chunk size is not 1 to 16 hexadecimal digits">>};
-refusal(bad_extension) -> {400, <<"a chunk extension has a control character">>};
-refusal(extensions_too_long) -> {400, <<"the chunk extensions are too long">>};
-refusal(bad_chunk_end) -> {400, <<"a chunk is not followed by CRLF">>};
-refusal(body_too_large) -> {413, <<"the body is too large">>};
-refusal(bad_trailer) -> {400, <<"a trailer is no header line">>};
-refusal(forbidden_trailer) -> {400, <<"a trailer has a name that only a header may have">>};
-refusal(too_many_trailers) -> {431, <<"too many trailers">>};
-refusal(trailer_too_large) -> {431, <<"a trailer is too large">>}.
+-spec refusal(reason()) -> {400 | 413 | 431, binary()}.
+refusal(Reason) ->
+    {Status, Text} = in_words(Reason),
+    {Status, list_to_binary(Text)}.
+
+in_words(bad_size) -> {400, "a chunk size is not 1 to 16 hexadecimal digits"};
+in_words(bad_extension) -> {400, "a chunk extension has a control character"};
+in_words(extensions_too_long) -> {400, "the chunk extensions are too long"};
+in_words(bad_chunk_end) -> {400, "a chunk is not followed by CRLF"};
+in_words(body_too_large) -> {413, "the body is too large"};
+in_words(bad_trailer) -> {400, "a trailer is no header line"};
+in_words(forbidden_trailer) -> {400, "a trailer has a name that only a header may have"};
+in_words(too_many_trailers) -> {431, "too many trailers"};
+in_words(trailer_too_large) -> {431, "a trailer is too large"}.
 
 next(<<>>, State, Done) ->
     {more, lists:reverse(Done), State};

@@ -144,6 +144,7 @@ read(#state{transport = Transport, socket = Socket} = State) ->
         {error, _} -> terminate({socket_error, closed, 'The socket has been closed.'}, State)
     end.
 
+-spec refuse(hornbeam_chunked:reason(), #state{}) -> no_return().
 refuse(Reason, State) ->
     {Status, Text} = hornbeam_chunked:refusal(Reason),
     terminate({connection_error, Reason, 'The chunked body is not acceptable.'},
@@ -179,12 +180,15 @@ commands([Command | Commands], #state{output = Output0} = State) ->
     commands(Commands, lists:foldl(fun effect/2, State#state{output = Output}, Effects)).
 
 effect({send, Data}, #state{transport = Transport, socket = Socket} = State) ->
-    sent(Transport:send(Socket, Data), State);
+    case Transport:send(Socket, Data) of
+        ok -> State;
+        {error, Reason} -> unsendable(Reason, State)
+    end;
 effect({sendfile, Path, Offset, Bytes}, #state{transport = Transport, socket = Socket} = State) ->
     case Transport:sendfile(Socket, Path, Offset, Bytes) of
         {ok, Bytes} -> State;
-        {ok, _} -> sent({error, file_too_short}, State);
-        {error, _} = Error -> sent(Error, State)
+        {ok, _} -> unsendable(file_too_short, State);
+        {error, Reason} -> unsendable(Reason, State)
     end;
 effect({flow, _}, #state{decoder = over} = State) ->
     State;
@@ -199,9 +203,8 @@ effect(stop, State) ->
 effect({fail, Reason}, State) ->
     fail(Reason, State).
 
-sent(ok, State) ->
-    State;
-sent({error, Reason}, State) ->
+-spec unsendable(atom(), #state{}) -> no_return().
+unsendable(Reason, State) ->
     terminate({socket_error, Reason, 'The response could not be sent.'}, State).
 
 -spec fail(cowboy_stream:reason(), #state{}) -> no_return().

@@ -145,9 +145,8 @@ bad(#{key := Key, type := Type} = Option, What, Value) ->
 
 %% What one option alone cannot show: that with another it has no effect.
 together(#{python := Python, venv := Venv}) when is_binary(Python), is_binary(Venv) ->
-    {error, {bad_option, python, {expected, <<"no value, since venv is given and has an "
-        "interpreter">>,
-        got, Python}}};
+    {error, {bad_option, python, {expected,
+        <<"no value, since venv is given and has an interpreter">>, got, Python}}};
 together(#{max_requests := infinity, max_requests_jitter := Jitter}) when Jitter > 0 ->
     {error, {bad_option, max_requests_jitter, {expected, <<"0, since max_requests is not given">>,
         got, Jitter}}};
@@ -155,10 +154,10 @@ together(Config) ->
     {ok, Config}.
 
 %% @doc The options as a Markdown table, for the README.
--spec document() -> iodata().
+-spec document() -> binary().
 document() ->
-    ["| option | default | unit | meaning |\n|---|---|---|---|\n",
-        [document_row(Option) || Option <- hornbeam_options_schema:options()]].
+    Rows = [document_row(Option) || Option <- hornbeam_options_schema:options()],
+    iolist_to_binary(["| option | default | unit | meaning |\n|---|---|---|---|\n" | Rows]).
 
 document_row(#{key := Key, default := Default, unit := Unit, doc := Doc} = Option) ->
     ["| `", atom_to_list(Key), "` | ", document_default(Default), " | ", Unit, " | ", Doc,
@@ -172,21 +171,24 @@ document_later(#{available := Available}) ->
 document_later(_) ->
     "".
 
-%% @doc One sentence for people: what is wrong, and what to do.
--spec format_error(reason()) -> iodata().
-format_error({bad_app, Value, What}) ->
+%% @doc One sentence for people, UTF-8: what is wrong, and what to do.
+-spec format_error(reason()) -> binary().
+format_error(Reason) ->
+    iolist_to_binary(sentence(Reason)).
+
+sentence({bad_app, Value, What}) ->
     ["The application ", show(Value), " is not of the form \"module:callable\": ", What, "."];
-format_error({bad_option, Key, {expected, Text, got, hidden}}) ->
+sentence({bad_option, Key, {expected, Text, got, hidden}}) ->
     ["The option ", atom_to_list(Key), " is wrong: expected ", Text, "."];
-format_error({bad_option, Key, {expected, Text, got, Value}}) ->
+sentence({bad_option, Key, {expected, Text, got, Value}}) ->
     ["The option ", atom_to_list(Key), " is wrong: expected ", Text, ", got ", show(Value), "."];
-format_error({unknown_option, Key, {did_you_mean, none}}) ->
+sentence({unknown_option, Key, {did_you_mean, none}}) ->
     ["There is no option ", show(Key), "; remove it."];
-format_error({unknown_option, Key, {did_you_mean, Nearest}}) ->
+sentence({unknown_option, Key, {did_you_mean, Nearest}}) ->
     ["There is no option ", show(Key), "; did you mean ", atom_to_list(Nearest), "?"];
-format_error({not_available, Key, Value, Text}) ->
+sentence({not_available, Key, Value, Text}) ->
     ["The option ", atom_to_list(Key), " cannot be ", show(Value), ": ", Text, "."];
-format_error({bad_options, Value, Text}) ->
+sentence({bad_options, Value, Text}) ->
     ["The options are wrong: ", Text, ", got ", show(Value), "."].
 
 %% Cut short: the value can be anything. As UTF-8, so that the result is iodata.

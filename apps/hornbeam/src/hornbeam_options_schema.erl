@@ -25,8 +25,8 @@
     hidden => true
 }.
 
-%% The most that one erlang timer takes, in milliseconds.
--define(MAX_TIMER, 4294967295).
+%% A day, in milliseconds: sums of several still fit one erlang timer. For more there is infinity.
+-define(DAY, 86400000).
 
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
@@ -37,38 +37,43 @@ server() ->
     [
         row(bind, bind, "127.0.0.1:8000", "",
             "Where to listen: `\"host:port\"`, `\"[v6]:port\"`, a port (on 127.0.0.1), "
-                "`\"unix:/path\"`, or a list "
-            "of these. Port 0 lets the kernel choose. Every interface is `\"0.0.0.0:port\"`."),
+            "`\"unix:/path\"`, or a list of these. Port 0 lets the kernel choose. Every interface "
+            "is `\"0.0.0.0:port\"`."),
         row(http_version, {some_of, ['HTTP/1.1', 'HTTP/2']}, ['HTTP/1.1', 'HTTP/2'], "",
             "What clients may speak; `'HTTP/1.1'` includes HTTP/1.0."),
         row(keepalive, {number, 0, 86400}, 2, "seconds",
             "How long a connection may idle between two requests; 0 closes it after each "
-                "response."),
-        row(num_acceptors, {integer, 1, 1024}, 10, "", "Processes that accept connections, for "
-            "each address.")
+            "response."),
+        row(num_acceptors, {integer, 1, 1024}, 10, "",
+            "Processes that accept connections, for each address.")
     ].
 
 workers() ->
     [
-        row(worker_class, {one_of, [wsgi, asgi]}, wsgi, [wsgi], "", "The interface that the "
-            "application speaks."),
-        derived(workers, {integer, 1, 1024}, fun(_) -> erlang:system_info(schedulers_online) end,
-            "number of schedulers", "", "Python processes."),
-        row(threads, {integer, 1, 1024}, 1, "", "Requests that one worker runs at once, each in "
-            "a thread."),
-        row(timeout, {limit, 1, ?MAX_TIMER}, 30000, "ms",
-            "What the application may take for a request; then it is answered 504, and a worker "
-                "that is stuck is killed."),
-        row(queue_limit, {integer, 0, 1000000}, 1000, "requests",
-            "Requests that may wait for a free worker; one more is answered 503 at once."),
-        derived(queue_timeout, {limit, 1, ?MAX_TIMER}, fun(#{timeout := Timeout}) -> Timeout end,
-            "as `timeout`", "ms", "How long a request may wait for a free worker; then it is "
-                "answered 503."),
+        until(row(worker_class, {one_of, [wsgi, asgi]}, wsgi, "",
+            "The interface that the application speaks."), [wsgi]),
+        derived(row(workers, {integer, 1, 1024}, undefined, "", "Python processes."),
+            fun(_) -> erlang:system_info(schedulers_online) end, <<"number of schedulers">>),
+        row(threads, {integer, 1, 1024}, 1, "",
+            "Requests that one worker runs at once, each in a thread."),
         row(max_requests, {limit, 0, 1 bsl 32}, infinity, "requests",
             "A worker that has served as many is replaced by a fresh one; 0 is `infinity`."),
         row(max_requests_jitter, {integer, 0, 1 bsl 32}, 0, "requests",
             "A random number up to this is added to `max_requests`, for each worker its own."),
-        row(graceful_timeout, {integer, 0, ?MAX_TIMER}, 30000, "ms",
+        row(queue_limit, {integer, 0, 1000000}, 1000, "requests",
+            "Requests that may wait for a free worker; one more is answered 503 at once.")
+        | timeouts()
+    ].
+
+timeouts() ->
+    [
+        row(timeout, {limit, 1, ?DAY}, 30000, "ms",
+            "What the application may take for a request; then it is answered 504, and a worker "
+            "that is stuck is killed."),
+        derived(row(queue_timeout, {limit, 1, ?DAY}, undefined, "ms",
+            "How long a request may wait for a free worker; then it is answered 503."),
+            fun(#{timeout := Timeout}) -> Timeout end, <<"as `timeout`">>),
+        row(graceful_timeout, {integer, 0, ?DAY}, 30000, "ms",
             "How long open requests may take to finish when the server stops.")
     ].
 
@@ -76,62 +81,57 @@ limits() ->
     [
         row(body_buffer, {integer, 0, 16777216}, 65536, "bytes",
             "Request bodies up to this size are gathered before a worker is chosen; larger ones "
-                "stream."),
-        row(max_body, {limit, 0, infinity}, 1073741824, "bytes", "A larger request body is "
-            "answered 413."),
+            "stream."),
+        row(max_body, {limit, 0, infinity}, 1073741824, "bytes",
+            "A larger request body is answered 413."),
         row(max_headers, {integer, 1, 10000}, 100, "",
             "Header names in a request; more are answered 431. A repeated header counts once."),
         row(max_header_size, {integer, 64, 1048576}, 8190, "bytes",
             "Name and value of one header together, repeated ones joined; a larger one is "
-                "answered 431."),
+            "answered 431."),
         row(max_request_line_size, {integer, 32, 1048576}, 8190, "bytes",
             "Method, target and version, with the spaces between; a longer line is answered 414.")
     ].
 
 python() ->
+    Env = row(env, environment, [], "",
+        "Environment variables of the workers, on top of the node's: names and values; `false` "
+        "unsets one."),
     [
         row(pythonpath, texts, ["."], "",
             "Folders that are put before Python's own on `sys.path`."),
         row(python, optional_text, undefined, "",
             "The interpreter; without it that of `venv`, else `python3` on `PATH`. Not together "
-                "with `venv`."),
-        row(venv, optional_text, undefined, "", "Folder of the virtual environment whose "
-            "interpreter runs the workers."),
-        (row(env, environment, [], "",
-            "Environment variables of the workers, on top of the node's: names and values; "
-                "`false` unsets one."))#{
-            hidden => true}
+            "with `venv`."),
+        row(venv, optional_text, undefined, "",
+            "Folder of the virtual environment whose interpreter runs the workers."),
+        Env#{hidden => true}
     ].
 
 later() ->
     [
-        row(lifespan, {one_of, [auto, on, off]}, auto, [auto, off], "",
-            "ASGI start-up and shutdown events; WSGI has none."),
-        row(ssl, boolean, false, [false], "", "TLS on every address."),
-        row(certfile, optional_text, undefined, [undefined], "", "The certificate chain for "
-            "`ssl`, PEM."),
-        row(keyfile, optional_text, undefined, [undefined], "", "The private key for `ssl`, PEM."),
-        row(websocket_timeout, {limit, 1, ?MAX_TIMER}, 60000, [60000], "ms",
-            "A WebSocket on which nothing arrives for so long is closed."),
-        row(websocket_max_frame_size, {integer, 1, 1 bsl 32}, 16777216, [16777216], "bytes",
-            "A larger WebSocket message closes the connection with code 1009."),
-        row(hooks, hooks, #{}, [#{}], "",
+        until(row(lifespan, {one_of, [auto, on, off]}, auto, "",
+            "ASGI start-up and shutdown events; WSGI has none."), [auto, off]),
+        until(row(ssl, boolean, false, "", "TLS on every address."), [false]),
+        until(row(certfile, optional_text, undefined, "",
+            "The certificate chain for `ssl`, PEM."), [undefined]),
+        until(row(keyfile, optional_text, undefined, "",
+            "The private key for `ssl`, PEM."), [undefined]),
+        until(row(websocket_timeout, {limit, 1, ?DAY}, 60000, "ms",
+            "A WebSocket on which nothing arrives for so long is closed."), [60000]),
+        until(row(websocket_max_frame_size, {integer, 1, 1 bsl 32}, 16777216, "bytes",
+            "A larger WebSocket message closes the connection with code 1009."), [16777216]),
+        until(row(hooks, hooks, #{}, "",
             "Functions that see requests (`on_request`), responses (`on_response`) and errors "
-                "(`on_error`).")
+            "(`on_error`)."), [#{}])
     ].
 
--spec row(atom(), hornbeam_options_type:type(), term(), string(), string()) -> option().
 row(Key, Type, Default, Unit, Doc) ->
     #{key => Key, type => Type, default => {value, Default},
         unit => list_to_binary(Unit), doc => list_to_binary(Doc)}.
 
--spec row(atom(), hornbeam_options_type:type(), term(), [term(), ...], string(), string()) ->
-    option().
-row(Key, Type, Default, Available, Unit, Doc) ->
-    (row(Key, Type, Default, Unit, Doc))#{available => Available}.
+derived(Option, Derive, Text) ->
+    Option#{default := {derived, Derive, Text}}.
 
--spec derived(atom(), hornbeam_options_type:type(), fun((map()) -> term()), string(), string(),
-    string()) ->
-    option().
-derived(Key, Type, Derive, Text, Unit, Doc) ->
-    (row(Key, Type, undefined, Unit, Doc))#{default => {derived, Derive, list_to_binary(Text)}}.
+until(Option, Available) ->
+    Option#{available => Available}.

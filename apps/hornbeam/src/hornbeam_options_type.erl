@@ -51,14 +51,15 @@ expected({integer, Min, infinity}) -> words(["an integer of at least ", shown(Mi
 expected({integer, Min, Max}) -> words(["an integer of ", shown(Min), " to ", shown(Max)]);
 expected({limit, Min, Max}) -> words([expected({integer, Min, Max}), ", or infinity"]);
 expected({number, Min, Max}) -> words(["a number of ", shown(Min), " to ", shown(Max)]);
-expected({one_of, Atoms}) -> words(lists:join(" or ", [shown(A) || A <- Atoms]));
-expected({some_of, Atoms}) -> words(["a list of ", lists:join(" and/or ", [shown(A) ||
-    A <- Atoms])]);
+expected({one_of, Atoms}) -> words(lists:join(" or ", shown_each(Atoms)));
+expected({some_of, Atoms}) -> words(["a list of ", lists:join(" and/or ", shown_each(Atoms))]);
 expected(optional_text) -> <<"a string or binary that is not empty">>;
 expected(texts) -> <<"a list of strings or binaries">>;
 expected(environment) -> <<"a map or list of names and values, both text, false to unset a name">>;
 expected(hooks) -> <<"a map of on_request => fun/1, on_response => fun/1, on_error => fun/2">>;
 expected(bind) -> <<"\"host:port\", \"[v6]:port\", a port, \"unix:/path\", or a list of these">>.
+
+shown_each(Atoms) -> [shown(Atom) || Atom <- Atoms].
 
 shown(Term) -> io_lib:format("~p", [Term]).
 
