@@ -13,7 +13,8 @@
 -opaque ledger() :: #ledger{}.
 
 %% @doc A new ledger and the path under which the worker finds it.
--spec create() -> {ok, ledger(), Path :: binary()} | {error, {ledger, file:filename(), file:posix()}}.
+-spec create() -> {ok, ledger(), Path :: binary()} | {error, {ledger, file:filename(),
+    file:posix()}}.
 create() ->
     Name = io_lib:format("hornbeam-~s-~b", [os:getpid(), erlang:unique_integer([positive])]),
     Path = filename:join(directory(), Name),

@@ -10,13 +10,11 @@
 %% @doc Options of `cowboy:start_clear/3'; `Window' is the response window in bytes.
 -spec cowboy(hornbeam_options:config(), hornbeam_pool:pool(), pos_integer()) -> cowboy:opts().
 cowboy(Config, Pool, Window) ->
-    #{
-        keepalive := Keepalive, body_buffer := Buffer, max_headers := MaxHeaders,
-        max_header_size := MaxHeader, max_request_line_size := MaxLine, http_version := Versions
-    } = Config,
-    #{
+    #{keepalive := Keepalive, body_buffer := Buffer, http_version := Versions} = Config,
+    Limits = hornbeam_edge:limits(Config),
+    (hornbeam_edge:cowboy_limits(Limits))#{
         stream_handlers => [hornbeam_stream],
-        hornbeam => edge(Config, Pool, Window),
+        hornbeam => edge(Config, Limits, Pool, Window),
         protocols => protocols(Versions),
         %% Until the first request; between requests hornbeam_stream sets the idle timeout.
         request_timeout => max(1000, milliseconds(Keepalive)),
@@ -26,37 +24,21 @@ cowboy(Config, Pool, Window) ->
         max_keepalive => keepalive(Keepalive),
         %% One more than may be gathered, so that the limit is seen before the flow stops.
         initial_stream_flow_size => max(65535, Buffer + 1),
-        max_headers => MaxHeaders,
-        max_header_name_length => MaxHeader,
-        max_header_value_length => MaxHeader,
-        max_request_line_length => MaxLine,
         %% Small windows of HTTP/2 clients must not hold data back.
         stream_window_data_threshold => 1
     }.
 
-edge(Config, Pool, Window) ->
-    #{
-        body_buffer := Buffer, max_body := MaxBody, timeout := Timeout, http_version := Versions,
-        keepalive := Keepalive
-    } = Config,
+edge(Config, Limits, Pool, Window) ->
+    #{body_buffer := Buffer, max_body := MaxBody, timeout := Timeout, keepalive := Keepalive} = Config,
     #{
         pool => Pool,
-        limits => maps:with(
-            [max_headers, max_header_size, max_request_line_size, max_body], Config
-        ),
+        limits => Limits,
         body_buffer => Buffer,
         max_body => MaxBody,
         body_timeout => Timeout,
         response_window => Window,
-        keepalive => milliseconds(Keepalive),
-        versions => versions(Versions)
+        keepalive => milliseconds(Keepalive)
     }.
-
-versions(Versions) ->
-    lists:append([version(V) || V <- Versions]).
-
-version('HTTP/1.1') -> ['HTTP/1.1', 'HTTP/1.0'];
-version('HTTP/2') -> ['HTTP/2'].
 
 protocols(['HTTP/2']) -> [http2];
 protocols(['HTTP/1.1']) -> [http];

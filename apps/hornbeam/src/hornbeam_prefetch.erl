@@ -1,8 +1,8 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc How many requests a worker may hold beyond those it runs: about a millisecond of work.
 %%
-%% Pure. Follows the measured time between answers of a busy worker: at once when it grows, slowly
-%% when it falls, so that one slow request ends the prefetch and many quick ones bring it back.
+%% Pure. Follows the measured time between answers of a busy worker. A single long pause at most halves the
+%% prefetch, for it may be the machine's; what waits behind one slow request the worker hands back itself.
 -module(hornbeam_prefetch).
 
 -export([new/1, sample/3, limit/1]).
@@ -25,8 +25,8 @@ sample(BusyUs, N, {Threads, Before}) ->
     {Threads, smooth(Service, Before)}.
 
 smooth(Service, infinity) -> Service;
-smooth(Service, Before) when Service >= Before -> (Before + Service) / 2;
-smooth(Service, Before) -> Before + (Service - Before) / 8.
+smooth(Service, Before) when Service >= Before -> min((Before + Service) / 2, 2 * Before + 1);
+smooth(Service, Before) -> Before + (Service - Before) / 4.
 
 %% @doc Requests the worker may hold at once: one per thread, and the prefetch.
 -spec limit(state()) -> pos_integer().

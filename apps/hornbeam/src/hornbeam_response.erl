@@ -26,10 +26,14 @@
 whole(Status, Headers, _, Context) when ?HAS_NO_BODY(Status) ->
     [{response, Status, complete(Status, Headers, Context), <<>>} | ending(Context)];
 whole(Status, Headers, Body, #{method := <<"HEAD">>} = Context) ->
-    [{response, Status, complete(Status, with_length(Headers, Body), Context), <<>>} | ending(Context)];
+    Sized =
+        case Body of
+            <<>> -> Headers;
+            _ -> with_length(Headers, Body)
+        end,
+    [{response, Status, complete(Status, Sized, Context), <<>>} | ending(Context)];
 whole(Status, Headers, Body, Context) ->
-    Sized = Headers#{<<"content-length">> => integer_to_binary(byte_size(Body))},
-    [{response, Status, complete(Status, Sized, Context), Body} | ending(Context)].
+    [{response, Status, complete(Status, with_length(Headers, Body), Context), Body} | ending(Context)].
 
 %% Cowboy's idle timeout is off during a request and counts from here until the next one.
 ending(#{keepalive := Keepalive, close := false, version := Version}) when Version =/= 'HTTP/2' ->
@@ -37,9 +41,9 @@ ending(#{keepalive := Keepalive, close := false, version := Version}) when Versi
 ending(_) ->
     [stop].
 
-%% The application knows the length of what a GET would get; the node knows it only from a body.
+%% The worker has compared a length that the application gave with the body. To a HEAD the application
+%% may tell the length of what a GET would get; without that nobody knows it.
 with_length(#{<<"content-length">> := _} = Headers, _) -> Headers;
-with_length(Headers, <<>>) -> Headers;
 with_length(Headers, Body) -> Headers#{<<"content-length">> => integer_to_binary(byte_size(Body))}.
 
 %% @doc The head of a response whose body follows in pieces.
@@ -55,9 +59,13 @@ complete(_, Headers, Context) ->
 
 always(#{<<"date">> := _, <<"server">> := _} = Headers, Context) ->
     closing(Headers, Context);
+always(#{<<"date">> := _} = Headers, Context) ->
+    closing(Headers#{<<"server">> => <<"hornbeam">>}, Context);
+always(#{<<"server">> := _} = Headers, Context) ->
+    closing(Headers#{<<"date">> => cowboy_clock:rfc1123()}, Context);
 always(Headers, Context) ->
-    Default = #{<<"date">> => cowboy_clock:rfc1123(), <<"server">> => <<"hornbeam">>},
-    closing(maps:merge(Default, Headers), Context).
+    Server = <<"hornbeam">>,
+    closing(Headers#{<<"date">> => cowboy_clock:rfc1123(), <<"server">> => Server}, Context).
 
 closing(Headers, #{close := true, version := Version}) when Version =/= 'HTTP/2' ->
     Headers#{<<"connection">> => <<"close">>};

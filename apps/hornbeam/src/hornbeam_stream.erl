@@ -23,8 +23,7 @@
     %% Bytes of a response that may be under way between worker and client.
     response_window := pos_integer(),
     %% How long a connection may idle after this request; milliseconds.
-    keepalive := non_neg_integer(),
-    versions := [cowboy:http_version()]
+    keepalive := non_neg_integer()
 }.
 
 -record(stream, {
@@ -49,11 +48,14 @@
     has_body = true :: boolean()
 }).
 
+%% Words.
+-define(MIN_HEAP_SIZE, 2586).
+
 %%% Cowboy's callbacks
 
 -spec init(cowboy_stream:streamid(), cowboy_req:req(), cowboy:opts()) ->
     {cowboy_stream:commands(), #stream{}}.
-init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits, versions := Versions} = Edge}) ->
+init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits} = Edge}) ->
     #{method := Method, version := Version} = Req,
     Context = #{
         method => Method,
@@ -64,13 +66,8 @@ init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits, versions := 
     Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
     ok = hornbeam_pool:opened(Pool),
     case hornbeam_edge:check(Req, Limits) of
-        ok ->
-            case lists:member(Version, Versions) of
-                true -> accepted(Req, Stream);
-                false -> refuse(505, <<"this server does not speak this version of HTTP">>, Stream)
-            end;
-        {refuse, Status, Reason} ->
-            refuse(Status, Reason, Stream)
+        ok -> accepted(Req, Stream);
+        {refuse, Status, Reason} -> refuse(Status, Reason, Stream)
     end.
 
 accepted(#{has_body := false}, Stream) ->
@@ -202,6 +199,8 @@ connection(#{scheme := Scheme, peer := Peer, sock := Sock}) ->
             {Host, Port} = address(Sock),
             Connection = term_to_binary({Scheme, PeerHost, PeerPort, Host, Port}),
             _ = put(hornbeam_connection, Connection),
+            %% A request leaves some hundred words behind: collect every few requests, not twice in each.
+            _ = process_flag(min_heap_size, ?MIN_HEAP_SIZE),
             Connection;
         Connection ->
             Connection

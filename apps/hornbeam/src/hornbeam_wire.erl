@@ -101,14 +101,15 @@ legal(_) -> false.
 
 is_status(Status) -> is_integer(Status) andalso Status >= 200 andalso Status =< 999.
 
-are_headers(Headers) when is_map(Headers) -> are_headers(maps:next(maps:iterator(Headers)));
-are_headers(none) -> true;
-are_headers({<<"set-cookie">>, [_ | _] = Values, Next}) ->
-    are_binaries(Values) andalso are_headers(maps:next(Next));
-are_headers({<<"set-cookie">>, _, _}) -> false;
-are_headers({Name, Value, Next}) when is_binary(Name), Name =/= <<>>, is_binary(Value) ->
-    are_headers(maps:next(Next));
-are_headers(_) -> false.
+are_headers(Headers) -> is_map(Headers) andalso all_headers(maps:to_list(Headers)).
+
+all_headers([]) -> true;
+all_headers([{<<"set-cookie">>, [_ | _] = Values} | Rest]) ->
+    are_binaries(Values) andalso all_headers(Rest);
+all_headers([{<<"set-cookie">>, _} | _]) -> false;
+all_headers([{Name, Value} | Rest]) when is_binary(Name), Name =/= <<>>, is_binary(Value) ->
+    all_headers(Rest);
+all_headers(_) -> false.
 
 are_binaries([]) -> true;
 are_binaries([B | Rest]) when is_binary(B) -> are_binaries(Rest);

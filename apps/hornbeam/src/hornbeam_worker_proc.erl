@@ -74,7 +74,8 @@
 
 -spec start_link(hornbeam_pool:pool(), hornbeam_pool:index(), options()) -> {ok, pid()}.
 start_link(Pool, Index, Options) ->
-    gen_statem:start_link(?MODULE, {Pool, Index, Options}, []).
+    %% Room for a few packets between two collections.
+    gen_statem:start_link(?MODULE, {Pool, Index, Options}, [{spawn_opt, [{min_heap_size, 16384}]}]).
 
 %%% Life
 
@@ -155,6 +156,7 @@ boot_failed(Reason, #data{index = Index} = D) ->
 ready(enter, _, D) ->
     {keep_state, relimit(D#data{limit = 0}), [{{timeout, tick}, ?TICK, tick}]};
 ready(info, {hornbeam_open, To, Request}, D) ->
+    true = erlang:yield(),
     opened(take_opens([{To, Request}], ?BATCH - 1), D);
 ready(info, {Port, {data, Packet}}, #data{port = Port} = D) ->
     packet(hornbeam_wire:decode(Packet), ready, D);
@@ -249,7 +251,8 @@ called({Messages, Calls}, #data{link = Link} = D) ->
 
 %%% Requests out
 
-%% Requests that are in the mailbox already travel in the same packet; nothing is waited for.
+%% Requests that are in the mailbox already travel in the same packet. Connections that are about to run on
+%% this scheduler go first; when there are none, nothing is waited for.
 take_opens(Opens, 0) ->
     Opens;
 take_opens(Opens, N) ->

@@ -27,10 +27,13 @@ limits_test_() ->
     ],
     [{Name, ?_assertEqual(Expected, limit(T, S))} || {Name, T, S, Expected} <- Table].
 
-one_slow_request_ends_the_prefetch_test() ->
-    ?assertEqual(1, limit(1, [{20, 1}, {10000, 1}])).
+a_single_pause_at_most_halves_the_prefetch_test() ->
+    ?assertEqual(1 + 24, limit(1, [{20, 1}, {10000, 1}])).
 
-quick_requests_bring_it_back_slowly_test() ->
-    Slow = [{20, 1}, {10000, 1}],
-    ?assertEqual(1, limit(1, Slow ++ lists:duplicate(10, {20, 1}))),
-    ?assert(limit(1, Slow ++ lists:duplicate(60, {20, 1})) > 20).
+slow_requests_end_the_prefetch_within_a_few_samples_test() ->
+    ?assertEqual(1, limit(1, [{20, 1} | lists:duplicate(8, {10000, 1})])).
+
+quick_requests_bring_it_back_test() ->
+    Slow = lists:duplicate(20, {10000, 1}),
+    ?assertEqual(1, limit(1, Slow ++ lists:duplicate(5, {20, 1}))),
+    ?assert(limit(1, Slow ++ lists:duplicate(30, {20, 1})) > 20).
