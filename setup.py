@@ -18,18 +18,19 @@ WITHOUT = "hornbeam: the compiled codec was not built, the pure Python one will 
 
 
 class BuildCodec(build_ext):
-    """Builds the extension, or reports why not and lets the installation go on."""
+    """Builds the extension, or reports why not and lets the installation go on without it."""
+
+    def build_extensions(self) -> None:
+        self.failed: list[Extension] = []
+        super().build_extensions()
+        self.extensions = [each for each in self.extensions if each not in self.failed]
 
     def build_extension(self, ext: Extension) -> None:
         try:
             super().build_extension(ext)
         except Exception as error:  # distutils, the compiler and the linker each raise their own
             print(WITHOUT.format(error), file=sys.stderr)
-
-    def copy_extensions_to_source(self) -> None:
-        built = [e for e in self.extensions if Path(self.get_ext_fullpath(e.name)).exists()]
-        self.extensions = built
-        super().copy_extensions_to_source()
+            self.failed.append(ext)
 
 
 def extensions() -> list[Extension]:

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package's build: without a working compiler it says so and goes on with the pure codec."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+TINY = "def answer():\n    return 42\n"
+
+
+def build(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Builds in place a copy of the project whose codec is a tiny one."""
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder)
+    package = folder / "python" / "hornbeam_erlang"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "_codec_compiled.pyx").write_text(TINY)
+    return subprocess.run(
+        [sys.executable, "setup.py", "build_ext", "--inplace"],
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("compiler", "built"), [({}, True), ({"CC": "false"}, False)])
+def test_codec_is_built_or_done_without(
+    tmp_path: Path, compiler: dict[str, str], built: bool
+) -> None:
+    """With a compiler the extension lies beside its source; without one the build says so."""
+    done = build(tmp_path, **compiler)
+    assert done.returncode == 0, done.stderr
+    assert any(tmp_path.glob("python/hornbeam_erlang/*.so")) is built
+    assert ("the compiled codec was not built" in done.stderr) is not built
