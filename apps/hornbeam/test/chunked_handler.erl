@@ -21,15 +21,23 @@ listen(Ref, Limits, Opts) ->
     {cowboy_stream:commands(), #stream{}}.
 init(Id, #{path := Path} = Req, #{test := Test}) ->
     Stream = #stream{path = Path, test = Test},
-    case Req of
-        #{hornbeam_body := strict} ->
+    case {hornbeam_http1_turn:is_cut(), Req} of
+        {true, _} ->
+            {[], Stream#stream{path = cut}};
+        {false, #{hornbeam_body := strict}} ->
             Test ! {init, Path, self()},
             {started(Path), Stream};
-        #{body_length := undefined, has_body := true} ->
-            {[{switch_protocol, #{}, hornbeam_http1_chunked, {Id, Req, ?MODULE}}], Stream};
-        #{} ->
+        {false, #{body_length := undefined, has_body := true}} ->
+            {due(hornbeam_http1_turn:take_over(Id), Id, Req), Stream#stream{path = cut}};
+        {false, #{path := <<"/later">>}} ->
+            Test ! {init, Path, self()},
+            {[], Stream};
+        {false, #{}} ->
             {[whole(<<"not chunked">>), stop], Stream}
     end.
+
+due(now, Id, Req) -> [{switch_protocol, #{}, hornbeam_http1_chunked, {Id, Req, ?MODULE}}];
+due(never, _, _) -> [{response, 411, #{<<"connection">> => <<"close">>}, <<>>}, stop].
 
 started(<<"/early">>) -> [whole(<<"early">>), stop];
 started(<<"/early-head">>) -> [{headers, 200, #{}}, {data, nofin, <<"early">>}];
@@ -42,6 +50,8 @@ started(_) -> [].
 
 -spec data(cowboy_stream:streamid(), cowboy_stream:fin(), binary(), #stream{}) ->
     {cowboy_stream:commands(), #stream{}}.
+data(_, _, _, #stream{path = cut} = Stream) ->
+    {[], Stream};
 data(_, _, _, #stream{path = <<"/crash-data">>}) ->
     error(armed);
 data(_, Fin, Data, #stream{path = <<"/flow">>, test = Test} = Stream) ->
@@ -86,7 +96,8 @@ info(_, {response, _, _, _} = Response, Stream) -> {[Response], Stream};
 info(_, _, Stream) -> {[], Stream}.
 
 -spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), #stream{}) -> ok.
-terminate(_, Reason, #stream{test = Test}) ->
+terminate(Id, Reason, #stream{test = Test}) ->
+    ok = hornbeam_http1_turn:ended(Id),
     Test ! {terminate, Reason},
     ok.
 

@@ -186,6 +186,44 @@ ending_test_() ->
         end)
     ].
 
+pipeline_test_() ->
+    Get = fun(Path) -> ["GET ", Path, " HTTP/1.1\r\nhost: a\r\n\r\n"] end,
+    Answer = {commands, [{response, 200, #{<<"content-length">> => <<"1">>}, <<"x">>}, stop]},
+    [
+        ?WITH("a chunked request behind an unanswered one is refused, and what follows is not "
+            "served",
+            #{}, begin
+            Socket = raw_http:connect(Port),
+            ok = raw_http:send(Socket, [Get("/later"), head("/"), chunks(["hello"]),
+                Get("/later")]),
+            {init, <<"/later">>, Connection} = told(init),
+            Connection ! {{Connection, 1}, Answer},
+            Answers = raw_http:rest(Socket),
+            ?assertMatch({match, _}, re:run(Answers, "^HTTP/1.1 200 [^$]*\r\n\r\nxHTTP/1.1 411 ")),
+            ?assertEqual(1, length(binary:split(Answers, <<"HTTP/1.1 200">>, [global])) - 1),
+            ?assertEqual(none, receive {init, _, _} = Told -> Told after 0 -> none end)
+        end),
+        ?WITH("a chunked request behind an answered one is taken over", #{}, begin
+            Socket = raw_http:connect(Port),
+            ok = raw_http:send(Socket, [Get("/"), head("/"), chunks(["hello"])]),
+            {200, _, <<"not chunked">>, Rest} = raw_http:response(Socket),
+            ?assertMatch({match, _}, re:run([Rest, raw_http:rest(Socket)], "hello$"))
+        end),
+        ?WITH("content-length beside transfer-encoding is refused or not believed, and the end",
+            #{},
+            begin
+            Socket = raw_http:connect(Port),
+            ok = raw_http:send(Socket, [head("/", "content-length: 3\r\n"), chunks(["hello"]),
+                Get("/")]),
+            {Status, Headers, Body, Rest} = raw_http:response(Socket),
+            %% Cowboy 2.8 hides the header from us, later ones refuse.
+            ?assert({Status, Body} =:= {200, <<"hello">>} orelse Status =:= 400),
+            ?assertEqual({<<"connection">>, <<"close">>}, lists:keyfind(<<"connection">>, 1,
+                Headers)),
+            ?assertEqual(<<>>, <<Rest/binary, (raw_http:rest(Socket))/binary>>)
+        end)
+    ].
+
 crash_test_() ->
     [?WITH("a handler that fails in " ++ Path ++ " is answered 500", #{}, begin
         {500, _, _, <<>>} = raw_http:exchange(Port, [head(Path), chunks(["x"])]),
