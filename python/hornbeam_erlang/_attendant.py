@@ -41,7 +41,7 @@ class Attendant:
         self._taken = -1
         self._flushes = -1
         self._stuck = 0  # ticks since the last piece of work was started
-        self._quiet = 0  # ticks since a thread was seen busy
+        self._quiet = 0  # ticks since there was anything to do
 
     def start(self) -> None:
         """Starts the thread; it never ends before the process does."""
@@ -71,8 +71,8 @@ class Attendant:
         self._bell.clear()
         self._asleep = True
         # Work that came before the line above did not ring: look once more.
-        if not self._is_needed():
-            self._bell.wait(self._beat_in())
+        if self._is_needed() or self._bell.wait(self._beat_in()):
+            self._quiet = 0
         self._asleep = False
 
     def _is_needed(self) -> bool:
@@ -92,7 +92,7 @@ class Attendant:
         self._flushes = outbox.flushes
         if hub.deadlines:
             hub.answer_overdue()
-        self._quiet = 0 if self._is_needed() else self._quiet + 1
+        self._quiet = 0 if self._is_needed() or not self._stuck else self._quiet + 1
         if self._stuck and hub.busy:
             hub.threads.read_ready()
             if self._stuck >= STUCK_TICKS:

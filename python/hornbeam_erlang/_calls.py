@@ -19,7 +19,7 @@ from . import codec
 from ._flow import PendingCall
 from ._hub import EMPTY_MAP, Hub
 from ._tracebacks import format_exception
-from ._wire import CALL, CAST, FAULT, MAX_CALLS, RESULT, REVOKE, Message
+from ._wire import CALL, CAST, FAULT, MAX_CALLS, MAX_TIMEOUT, RESULT, REVOKE, Message
 from .errors import (
     CallTimeout,
     Cancelled,
@@ -33,7 +33,6 @@ from .errors import (
 )
 
 GRACE_SECONDS = 0.25  # the other side answers within the timeout; this is for its answer's way
-MAX_TIMEOUT_MS = 2**53
 
 _services: dict[bytes, Callable[..., Any]] = {}
 _hub: Hub | None = None
@@ -78,8 +77,8 @@ def call_service(
             TermError: as their documentation says. After CallTimeout the node may still have done
             the work.
     """
-    if not 1 <= timeout_ms <= MAX_TIMEOUT_MS:
-        raise ValueError(f"{operation}: timeout_ms is {timeout_ms}, expected 1 or more")
+    if not 1 <= timeout_ms <= MAX_TIMEOUT:
+        raise ValueError(f"{operation}: timeout_ms is {timeout_ms}, expected 1..{MAX_TIMEOUT}")
     hub = _connected(operation)
     payload = codec.encode([positional, keyword])
     pending = PendingCall()
@@ -148,9 +147,7 @@ def _give_up(hub: Hub, ident: int, pending: PendingCall) -> None:
 
 def _error(answer: Message, operation: str, timeout_ms: int) -> HornbeamError:
     name = answer[2].decode("ascii", "replace")
-    info = codec.decode(answer[3])
-    if not isinstance(info, dict):
-        info = {"reason": info}
+    info = _decode_map(answer[3])
     if name == "timeout":
         return CallTimeout(operation, timeout_ms / 1000)
     if name == "not_registered":
@@ -166,6 +163,11 @@ def _error(answer: Message, operation: str, timeout_ms: int) -> HornbeamError:
         return Overloaded(str(info.get("resource", operation)), int(info.get("limit", 0)))
     class_ = str(info.get("class", "error")) if name == "remote_error" else name
     return RemoteError(class_, info.get("reason"), str(info.get("stack", "")))
+
+
+def _decode_map(payload: bytes) -> dict[Any, Any]:
+    value = codec.decode(payload)
+    return value if isinstance(value, dict) else {"reason": value}
 
 
 # The node's to us.
@@ -184,7 +186,7 @@ def serve_cast(message: Message) -> None:
     _, service, payload = message
     answer = _perform(0, service, payload)
     if answer[0] == FAULT:
-        name, info = answer[2].decode(), codec.decode(answer[3])
+        name, info = answer[2].decode(), _decode_map(answer[3])
         detail = info.get("traceback") or info.get("reason", "")
         log = logging.getLogger("hornbeam.calls")
         log.error("cast to %s: %s\n%s", service.decode("utf-8", "replace"), name, detail)
@@ -195,8 +197,8 @@ def _perform(ident: int, service: bytes, payload: bytes) -> Message:
     if function is None:
         return _fault(ident, b"not_registered", {"service": service})
     try:
-        positional, keyword = codec.decode(payload)
-    except (TermError, TypeError, ValueError) as exc:
+        positional, keyword = _arguments(payload)
+    except (TermError, ValueError) as exc:
         text = f"the arguments are no list [Positional, Keyword]: {exc}"
         return _fault(ident, b"bad_term", {"reason": text})
     try:
@@ -209,12 +211,27 @@ def _perform(ident: int, service: bytes, payload: bytes) -> Message:
         return _fault(ident, b"bad_term", {"reason": f"the result cannot be sent: {exc}"})
 
 
+def _arguments(payload: bytes) -> tuple[list[Any], dict[str, Any]]:
+    match codec.decode(payload):
+        case [list() as positional, dict() as keyword]:
+            if all(isinstance(name, str) for name in keyword):
+                return positional, keyword
+    raise ValueError("got something else")
+
+
 def _describe(exc: BaseException) -> dict[str, str]:
     return {
         "type": type(exc).__name__,
-        "message": str(exc),
+        "message": _text(exc),
         "traceback": format_exception(exc),
     }
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception:  # the application's own __str__ fails: as `traceback` puts it
+        return "<exception str() failed>"
 
 
 def _fault(ident: int, name: bytes, info: dict[str, Any]) -> Message:

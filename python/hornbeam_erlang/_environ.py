@@ -105,7 +105,8 @@ class EnvironMaker:
 
 def _connection_entries(connection: bytes) -> Environ:
     try:
-        scheme, peer_host, peer_port, host, port = codec.decode_wire(connection)
+        fields: Any = codec.decode_wire(connection)
+        scheme, peer_host, peer_port, host, port = fields
         url_scheme = scheme.decode("ascii")
         entries = {
             "wsgi.url_scheme": url_scheme,

@@ -19,7 +19,6 @@ from ._leader import Leadership, Reader, Waiter
 from ._outbox import Outbox, Writer
 from ._session import Session
 from ._wire import (
-    ABORT,
     BODY,
     BOOT,
     CALL,
@@ -67,7 +66,7 @@ class Hub:
         deadlines: the node's calls that wait for our answer, with the monotonic time until which
             they do.
         origins: for each thread that runs work, by its ident, the exchange it serves or 0.
-        greetings: HELLO and BOOT, for the thread that boots.
+        boot: BOOT, once it is there.
         taken: how many pieces of work were started.
         busy: how many threads run one now; the main thread counts from its start.
         ring: wakes the attendant if it sleeps.
@@ -80,7 +79,7 @@ class Hub:
         self.calls: dict[int, PendingCall] = {}
         self.deadlines: dict[int, float] = {}
         self.origins: dict[int, int] = {}
-        self.greetings: deque[Message] = deque()
+        self.boot: Message | None = None
         self.taken = 0
         self.busy = 1
         self.drained = False
@@ -92,8 +91,8 @@ class Hub:
         self._fail = fail
         self._splitter = Splitter()
         self._deliver: dict[int, Callable[[Message], None]] = {
-            HELLO: self.greetings.append,
-            BOOT: self.greetings.append,
+            HELLO: _take_note,
+            BOOT: self._boot,
             OPEN: self.work.append,
             CAST: self.work.append,
             BODY: self._wake_exchange,
@@ -261,6 +260,9 @@ class Hub:
             with self.mutex:
                 self.threads.rebalance()
 
+    def _boot(self, message: Message) -> None:
+        self.boot = message
+
     def _wake_exchange(self, message: Message) -> None:
         flow = self.session.flows.get(message[1])
         if flow is not None:
@@ -270,7 +272,7 @@ class Hub:
     def _cancel(self, message: Message) -> None:
         ident = message[1]
         if self._remove_work(OPEN, ident):
-            self.send((ABORT, ident, b"cancelled", b"not started"))
+            self.send((RETURN, [ident]))
             self.flush()
         else:
             self._wake_exchange(message)
@@ -337,7 +339,11 @@ class Hub:
 
 
 def _nobody() -> None:
-    return None
+    """Stands for an attendant that has not been started."""
+
+
+def _take_note(message: Message) -> None:
+    """For messages that change the session and nothing else."""
 
 
 def _node_error(message: Message) -> None:

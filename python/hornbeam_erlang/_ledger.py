@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Cells: TypeAlias = memoryview[int]
 
 STARTED = 0  # index of the worker's cell: the highest exchange that has started
 LIMIT = 1  # index of the node's cell: 0, or the first exchange that must not start
 
 
-def open_ledger(path: bytes) -> memoryview:
+def open_ledger(path: bytes) -> Cells:
     """Maps the ledger file at `path`; the result is indexed with `STARTED` and `LIMIT`.
 
     Storing into the view is one aligned 8-byte store (about 40 ns), and readers see it even after
@@ -31,19 +37,19 @@ def open_ledger(path: bytes) -> memoryview:
         size = os.fstat(fd).st_size
         if size != 16:
             raise ValueError(f"ledger {os.fsdecode(path)} has {size} bytes, expected 16")
-        return memoryview(mmap.mmap(fd, 16)).cast(_cell_format())
+        _check_machine()
+        return memoryview(mmap.mmap(fd, 16)).cast("Q")
     finally:
         os.close(fd)
 
 
-def private_ledger() -> memoryview:
+def private_ledger() -> Cells:
     """Two cells nobody shares, for connections without a ledger."""
     return memoryview(bytearray(16)).cast("Q")
 
 
-def _cell_format() -> str:
+def _check_machine() -> None:
     # The cells are little endian by the protocol and are stored natively for the sake of one plain
     # store.
-    if struct.pack("=Q", 1) != struct.pack("<Q", 1):
+    if sys.byteorder != "little":
         raise ValueError("the ledger needs a little-endian machine; start the worker without one")
-    return "Q"

@@ -19,9 +19,7 @@ from typing import NoReturn
 READ_FD = 3
 WRITE_FD = 4
 PIPE_BYTES = 1048576
-READ_BYTES = (
-    65536  # one read; a request rarely has more, and the buffer is allocated anew each time
-)
+READ_BYTES = 65536  # one read; requests rarely have more, and each read allocates it anew
 EXIT_NODE_GONE = 1
 FLUSH_SECONDS = 0.2
 

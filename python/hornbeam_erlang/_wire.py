@@ -5,7 +5,7 @@
 Pure: no file descriptor, no clock, no thread. A message is the plain tuple ``(code, field, ...)``
 that the term decoder made; what comes out of `parse` has been checked field by field, so the code
 behind it need not.
-Rule 1: `parse` knows the messages of both directions; who may send what is the session's business.
+Rule 1: `parse` knows who may send what; when it may be sent is the session's business.
 Rule 2: whatever the bytes, the outcome is messages or one `ProtocolError`.
 """
 
@@ -32,6 +32,7 @@ MAX_MESSAGES = 65536  # messages in a packet
 MAX_PAYLOAD = 33554432  # bytes of an encoded value
 MAX_TEXT = 65536  # bytes of the text of ERROR, FAILED and ABORT
 MAX_CALLS = 65536  # open calls in each direction
+MAX_TIMEOUT = 2**32 - 1  # milliseconds a CALL may take
 
 
 class ProtocolError(Exception):
@@ -98,14 +99,17 @@ def _cut(data: bytes) -> tuple[list[bytes], int]:
     return packets, start
 
 
-def parse(packet: bytes) -> list[Message]:
+def parse(packet: bytes, checks: Checks | None = None) -> list[Message]:
     """The checked messages of one packet (without its length).
+
+    Args: checks: what the sender may send, `FROM_NODE` unless given.
 
     Raises:
         ProtocolError: `bad_packet` when it is no list of terms of this layer, `bad_message` when a
             message in it has an unknown code, a wrong number of fields or a field out of its type
             or range.
     """
+    known = FROM_NODE if checks is None else checks
     try:
         messages = codec.decode_wire(packet)
     except TermError as exc:
@@ -117,9 +121,9 @@ def parse(packet: bytes) -> list[Message]:
     for message in messages:
         if type(message) is not tuple or not message or type(message[0]) is not int:
             raise ProtocolError("bad_message", "a message is a tuple that starts with its code")
-        check = CHECKS.get(message[0])
+        check = known.get(message[0])
         if check is None:
-            raise ProtocolError("bad_message", f"unknown code {message[0]}")
+            raise ProtocolError("bad_message", f"code {message[0]} is unknown in this direction")
         check(message)
     return messages
 
@@ -127,13 +131,15 @@ def parse(packet: bytes) -> list[Message]:
 def packets(messages: list[Message]) -> Iterator[bytes]:
     """`messages` in order as packets with their lengths, as few as the limits allow."""
     if len(messages) <= MAX_MESSAGES:
-        packet = codec.encode_wire_packet(messages)
-        if len(packet) - 4 <= MAX_PACKET:
+        try:
+            packet = codec.encode_wire_packet(messages)
+        except TermError:
+            # Too large together; alone each message fits, its fields are bounded where it is made.
+            if len(messages) == 1:
+                raise
+        else:
             yield packet
             return
-        if len(messages) == 1:
-            # Fields are bounded where messages are made; this is a bug there, not bad input.
-            raise ValueError(f"{NAMES[messages[0][0]]} of {len(packet)} bytes fits no packet")
     middle = len(messages) // 2
     yield from packets(messages[:middle])
     yield from packets(messages[middle:])
@@ -248,7 +254,7 @@ FIELDS: dict[int, tuple[str, dict[str, Test]]] = {
         {
             "Id": ID,
             "Origin": _integer(0),
-            "Timeout": _integer(1),
+            "Timeout": _integer(1, MAX_TIMEOUT),
             "Service": BYTES,
             "Payload": PAYLOAD,
         },
@@ -303,5 +309,17 @@ def check_open(message: Message) -> None:
     check_fields(message)
 
 
-CHECKS: dict[int, Callable[[Message], None]] = dict.fromkeys(FIELDS, check_fields)
-CHECKS[OPEN] = check_open
+def check_hello(message: Message) -> None:
+    """The same for HELLO, whose versions make a range."""
+    check_fields(message)
+    if message[1] > message[2]:
+        raise ProtocolError("bad_message", "Max of HELLO: expected at least Min")
+
+
+_BOTH = (HELLO, ERROR, CALL, RESULT, FAULT, REVOKE, CAST)
+_NODE = (BOOT, DRAIN, OPEN, BODY, CREDIT, CANCEL)
+
+Checks: TypeAlias = dict[int, Callable[[Message], None]]
+_ALL: Checks = {**dict.fromkeys(FIELDS, check_fields), HELLO: check_hello, OPEN: check_open}
+FROM_NODE: Checks = {code: _ALL[code] for code in (*_BOTH, *_NODE)}
+FROM_WORKER: Checks = {code: check for code, check in _ALL.items() if code not in _NODE}

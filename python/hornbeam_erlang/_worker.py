@@ -29,7 +29,6 @@ from ._logging import install_fallback
 from ._transport import Transport, end_process
 from ._version import __version__
 from ._wire import (
-    BOOT,
     CALL,
     ERROR,
     FAILED,
@@ -99,13 +98,10 @@ def _greet(hub: Hub) -> Config:
     hub.flush()
     waiter = Waiter()
     deadline = monotonic() + GREETING_SECONDS
-    while not (hub.greetings and hub.greetings[-1][0] == BOOT):
-        seen = len(hub.greetings)
-        if not hub.threads.wait(
-            waiter, hub.threads.blocked, lambda: len(hub.greetings) > seen, deadline
-        ):
+    while hub.boot is None:
+        if not hub.threads.wait(waiter, hub.threads.blocked, lambda: hub.boot, deadline):
             raise ProtocolError("bad_state", f"no BOOT within {GREETING_SECONDS:g} s")
-    return parse_config(hub.greetings[-1][1])
+    return parse_config(hub.boot[1])
 
 
 def _boot(hub: Hub, config: Config) -> Serve:

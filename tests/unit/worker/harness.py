@@ -39,6 +39,7 @@ from hornbeam_erlang._wire import (
     ERROR,
     FAILED,
     FILE,
+    FROM_WORKER,
     HEAD,
     HELLO,
     NAMES,
@@ -126,9 +127,10 @@ class Node:
         from_read, from_write = _pipe()
         errors = os.open(self.stderr_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         actions: list[tuple[int, int, int]] = [
+            # First: it may sit on 3 or 4 itself.
+            (os.POSIX_SPAWN_DUP2, errors, 2),
             (os.POSIX_SPAWN_DUP2, to_read, 3),
             (os.POSIX_SPAWN_DUP2, from_write, 4),
-            (os.POSIX_SPAWN_DUP2, errors, 2),
         ]
         path = os.pathsep.join([str(SOURCES), str(HERE)])
         env = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error"}
@@ -243,7 +245,7 @@ class Node:
         if not data:
             raise WorkerGone
         for packet in self._splitter.feed(data):
-            self._messages += parse(packet)
+            self._messages += parse(packet, FROM_WORKER)
 
     def is_silent(self, seconds: float) -> bool:
         """Whether nothing arrives for `seconds`; to see that something does not happen."""
