@@ -5,13 +5,14 @@
 %% `switch_protocol' too, and goes on reading: the body of a chunked request behind an unanswered
 %% one would go through Cowboy's decoder, and what that takes for the next request would start.
 %% Such a request is refused (411: RFC 9110 15.5.12 lets a server ask for a length), and nothing
-%% that comes after it on the connection is served.
+%% that comes after it on the connection is served: it is cut off there. So it is after any other
+%% request that is refused before its turn.
 %%
 %% Runs in the connection process, which is the process of all its streams; their common knowledge
 %% is in its process dictionary.
 -module(hornbeam_http1_turn).
 
--export([ended/1, take_over/1, is_cut/0]).
+-export([ended/1, take_over/1, cut/0, is_cut/0]).
 
 -define(ENDED, hornbeam_http1_ended).
 -define(CUT, hornbeam_http1_cut).
@@ -30,12 +31,19 @@ take_over(StreamID) ->
         Ended when Ended =:= StreamID - 1; Ended =:= undefined, StreamID =:= 1 ->
             now;
         _ ->
-            _ = put(?CUT, true),
+            ok = cut(),
             never
     end.
 
-%% @doc To be asked when a stream starts: true when it came after a request that could not be
-%% taken over, and must not be served, nor answered.
+%% @doc To be called when an HTTP/1 request is refused. Where the connection is closed after its
+%% response, what follows must not have been started before.
+-spec cut() -> ok.
+cut() ->
+    _ = put(?CUT, true),
+    ok.
+
+%% @doc To be asked when a stream starts: true when it came behind a cut, and must be neither
+%% served nor answered.
 -spec is_cut() -> boolean().
 is_cut() ->
     get(?CUT) =:= true.

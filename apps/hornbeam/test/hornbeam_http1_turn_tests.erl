@@ -18,3 +18,9 @@ turn_test_() ->
         {"the second is not due before", [], 2, never},
         {"the tenth is not due when the eighth is over", lists:seq(1, 8), 10, never}
     ]].
+
+cut_test_() ->
+    {"a refusal cuts the connection off", {spawn, fun() ->
+        ok = hornbeam_http1_turn:cut(),
+        ?assert(hornbeam_http1_turn:is_cut())
+    end}}.
