@@ -108,6 +108,7 @@ retry(_) -> #{}.
 
 phrase(400) -> <<"Bad Request">>;
 phrase(408) -> <<"Request Timeout">>;
+phrase(411) -> <<"Length Required">>;
 phrase(413) -> <<"Content Too Large">>;
 phrase(414) -> <<"URI Too Long">>;
 phrase(417) -> <<"Expectation Failed">>;

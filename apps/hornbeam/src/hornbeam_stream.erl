@@ -65,9 +65,10 @@ init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits} = Edge}) ->
     },
     Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
     ok = hornbeam_pool:opened(Pool),
-    case hornbeam_edge:check(Req, Limits) of
+    case hornbeam_http1_turn:is_cut() orelse hornbeam_edge:check(Req, Limits) of
         ok -> accepted(Req, Stream);
-        {refuse, Status, Reason} -> refuse(Status, Reason, Stream)
+        {refuse, Status, Reason} -> refuse(Status, Reason, Stream);
+        true -> {[], Stream#stream{phase = closed}}
     end.
 
 accepted(#{has_body := false}, Stream) ->
@@ -76,7 +77,12 @@ accepted(#{body_length := undefined, version := Version, streamid := Id} = Req, 
     Version =/= 'HTTP/2', not is_map_key(hornbeam_body, Req)
 ->
     %% Cowboy's decoder is lax and leaves trailers in the buffer, where it takes them for a request.
-    {[{switch_protocol, #{}, hornbeam_http1_chunked, {Id, Req, ?MODULE}}], Stream};
+    case hornbeam_http1_turn:take_over(Id) of
+        now ->
+            {[{switch_protocol, #{}, hornbeam_http1_chunked, {Id, Req, ?MODULE}}], Stream};
+        never ->
+            refuse(411, <<"a chunked request cannot be pipelined behind another one">>, Stream)
+    end;
 accepted(#{body_length := Length} = Req, #stream{edge = #{body_buffer := Buffer}} = Stream0) ->
     {Continue, Stream} = {continue(Req), await_body(Stream0)},
     case is_integer(Length) andalso Length > Buffer of
@@ -145,8 +151,9 @@ info(_, _, Stream) ->
 -spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), #stream{}) -> ok.
 terminate(_, switch_protocol, #stream{edge = #{pool := Pool}}) ->
     hornbeam_pool:closed(Pool);
-terminate(_, _, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
+terminate(StreamID, _, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
     _ = Timer =/= undefined andalso erlang:cancel_timer(Timer),
+    ok = hornbeam_http1_turn:ended(StreamID),
     cancel(<<"client_gone">>, Stream),
     hornbeam_pool:closed(Pool).
 
@@ -268,7 +275,8 @@ sent(N, #stream{owed = Owed0, edge = #{response_window := Window}} = Stream) ->
 
 %%% What goes wrong
 
-refuse(Status, Reason, #stream{context = Context} = Stream) ->
+refuse(Status, Reason, #stream{context = #{version := Version} = Context} = Stream) ->
+    _ = Version =/= 'HTTP/2' andalso hornbeam_http1_turn:cut(),
     {hornbeam_response:refuse(Status, Reason, Context#{close := true}), Stream#stream{phase = closed}}.
 
 failed(Failure, #stream{phase = waiting, body_done = Done, context = Context} = Stream) ->
