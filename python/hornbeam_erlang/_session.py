@@ -205,7 +205,7 @@ class Session:
         self._last_open = ident
         self.exchanges[ident] = QUEUED
         if type(message[9]) is not bytes:
-            self.flows[ident] = Flow(self.response_window, self.request_window, True)
+            self.flows[ident] = Flow(self.response_window, 0, True)
         return True
 
     def _is_open(self, message: Message) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`wsgi.input` of a request whose body arrives while the application reads it.
 
-Runs in the thread of the application that reads. Bytes arrive against credit: more is granted as
-they are read.
+Runs in the thread of the application that reads. Bytes arrive against credit: the window when the
+application first reads, more as it goes on. So what was not started can be given to another worker.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class BodyReader(io.RawIOBase):
         self._seconds = message[2] / 1000 + WAIT_GRACE_SECONDS if message[2] else None
         self._flow: Flow = hub.session.flow(self._ident)
         self._rest = memoryview(message[9][0])
-        self._owed = -len(
-            message[9][0]
-        )  # read bytes not granted again; the first ones cost nothing
+        # What the node may be granted now: the window at first, then what was read of it. The first
+        # bytes cost nothing.
+        self._owed = hub.session.request_window - len(self._rest)
 
     def readable(self) -> bool:
         return True

@@ -180,6 +180,8 @@ def test_body_chunks_are_kept_in_order() -> None:
     """BODY adds what it carries to the flow; an empty one adds nothing; Fin ends it."""
     session = ready_session()
     session.receive(opening(1, (b"first", None)))
+    session.start(1)
+    session.send((18, 1, 10))
     for message in ((17, 1, False, b"a"), (17, 1, False, b""), (17, 1, True, b"b")):
         assert session.receive(message)
     flow = session.flows[1]
