@@ -11,10 +11,12 @@ are stuck in the application.
 from __future__ import annotations
 
 import threading
+import traceback
 from time import monotonic, sleep
 
 from ._hub import Hub
 from ._leader import Reader
+from ._transport import EXIT_PROTOCOL, end_process
 from ._wire import BEAT
 
 TICK_SECONDS = 0.005
@@ -53,9 +55,13 @@ class Attendant:
             self._bell.set()
 
     def _run(self) -> None:
-        while True:
-            self._pause()
-            self._tick()
+        try:
+            while True:
+                self._pause()
+                self._tick()
+        except BaseException:  # a bug of ours; without this thread the worker would seem stalled
+            traceback.print_exc()
+            end_process(EXIT_PROTOCOL)
 
     def _pause(self) -> None:
         hub = self._hub
@@ -85,8 +91,9 @@ class Attendant:
     def _tick(self) -> None:
         hub = self._hub
         outbox = hub.outbox
-        self._stuck = self._stuck + 1 if hub.taken == self._taken else 0
-        self._taken = hub.taken
+        taken = hub.taken
+        self._stuck = self._stuck + 1 if taken == self._taken else 0
+        self._taken = taken
         if (outbox.pending or outbox.held) and outbox.flushes == self._flushes:
             hub.flush()
         self._flushes = outbox.flushes
@@ -96,7 +103,7 @@ class Attendant:
         if self._stuck and hub.busy:
             hub.threads.read_ready()
             if self._stuck >= STUCK_TICKS:
-                hub.hand_back()
+                hub.hand_back(taken)
         if self._beat_in() == 0.0:
             hub.send((BEAT,))
             hub.flush()

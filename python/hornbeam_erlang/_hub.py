@@ -67,7 +67,7 @@ class Hub:
             they do.
         origins: for each thread that runs work, by its ident, the exchange it serves or 0.
         boot: BOOT, once it is there.
-        taken: how many pieces of work were started.
+        taken: grows whenever a thread takes work; the end of the boot counts, too.
         busy: how many threads run one now; the main thread counts from its start.
         ring: wakes the attendant if it sleeps.
     """
@@ -129,12 +129,14 @@ class Hub:
         """Queues the answers that were held back in case the application had no more to say."""
         held = self.outbox.held
         while held:
-            try:
-                _, messages = held.popitem()
-            except KeyError:  # its owner was faster
-                return
-            for message in messages:
-                self.send(message)
+            # Owners pop without the mutex. One that comes too late takes the mutex to wait for us.
+            with self.mutex:
+                try:
+                    _, messages = held.popitem()
+                except KeyError:
+                    return
+                for message in messages:
+                    self.send(message)
 
     # Waiting.
 
@@ -221,18 +223,16 @@ class Hub:
             with self.mutex:
                 self.threads.rebalance()
 
-    def hand_back(self) -> None:
+    def hand_back(self, taken: int) -> None:
         """Gives the node what nobody here has started, since nobody here will soon.
 
-        Not those whose body streams: the node may have sent part of it and cannot send that again.
+        Unless work was started since `self.taken` was seen to be `taken`: then some thread is free.
         """
-        flows = self.session.flows
         with self.mutex:
-            idents = [m[1] for m in self.work if m[0] == OPEN and m[1] not in flows]
-            if not idents:
+            idents = [message[1] for message in self.work if message[0] == OPEN]
+            if not idents or self.taken != taken:
                 return
-            chosen = frozenset(idents)
-            rest = [m for m in self.work if m[0] != OPEN or m[1] not in chosen]
+            rest = [message for message in self.work if message[0] != OPEN]
             self.work.clear()
             self.work.extend(rest)
         self.send((RETURN, idents))
@@ -288,6 +288,8 @@ class Hub:
     def _drain(self, message: Message) -> None:
         # From here on nobody blocks in a read, so that whoever leads sees the last exchange close.
         self.threads.poll_seconds = DRAIN_POLL_SECONDS
+        with self.mutex:
+            self.threads.wake_all()
 
     def _call(self, message: Message) -> None:
         _, ident, origin, timeout, *_ = message

@@ -21,6 +21,7 @@ WRITE_FD = 4
 PIPE_BYTES = 1048576
 READ_BYTES = 65536  # one read; requests rarely have more, and each read allocates it anew
 EXIT_NODE_GONE = 1
+EXIT_PROTOCOL = 70  # EX_SOFTWARE of sysexits.h: one side broke the protocol, or a bug of ours
 FLUSH_SECONDS = 0.2
 
 
@@ -31,8 +32,6 @@ class Transport:
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._read_bytes = READ_BYTES
-        self._poll = select.poll()
-        self._poll.register(read_fd, select.POLLIN)
         for fd in (read_fd, write_fd):
             os.set_inheritable(fd, False)
             os.set_blocking(fd, True)
@@ -40,7 +39,9 @@ class Transport:
 
     def poll(self, timeout: float) -> bool:
         """Waits up to `timeout` seconds; True when `read` would not block."""
-        return bool(self._poll.poll(max(0.0, timeout) * 1000))
+        # Not a poll object: those refuse to be used by two threads, and the attendant looks, too.
+        readable, _, _ = select.select([self._read_fd], (), (), max(0.0, timeout))
+        return bool(readable)
 
     def read(self) -> bytes:
         """The next bytes. Blocks without a deadline: the node's end closes the descriptor, which

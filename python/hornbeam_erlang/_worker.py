@@ -26,7 +26,7 @@ from ._hub import NODE_ERROR, Hub
 from ._leader import Waiter
 from ._loader import LoadError, load
 from ._logging import install_fallback
-from ._transport import Transport, end_process
+from ._transport import EXIT_PROTOCOL, Transport, end_process
 from ._version import __version__
 from ._wire import (
     CALL,
@@ -44,7 +44,6 @@ from ._wire import (
 from ._wsgi import WSGI
 
 EXIT_FAILED = 1  # FAILED was sent
-EXIT_PROTOCOL = 70  # EX_SOFTWARE of sysexits.h: one side broke the protocol
 GREETING_SECONDS = 30.0  # the node sends HELLO and BOOT at once
 
 Serve: TypeAlias = Callable[[Message], None]
@@ -127,6 +126,7 @@ def _boot(hub: Hub, config: Config) -> Serve:
     gc.freeze()
     serve = WSGI(hub, application, config).serve
     _calls.connect(hub)
+    hub.taken += 1
     hub.send((READY, {}))
     hub.flush()
     return serve

@@ -86,4 +86,4 @@ class BodyReader(io.RawIOBase):
 
 def streamed_input(hub: Hub, message: Message) -> io.BufferedReader:
     """The `wsgi.input` for OPEN `message`, whose body follows in BODY messages."""
-    return io.BufferedReader(BodyReader(hub, message), io.DEFAULT_BUFFER_SIZE * 8)
+    return io.BufferedReader(BodyReader(hub, message))

@@ -101,9 +101,17 @@ class Response:
             hub.session.send_response(message)
             hub.outbox.put(message, len(data))
             return
-        if data and self.is_head and self.length is None and self.code not in (0, 204, 304):
-            self.headers[b"content-length"] = b"%d" % len(data)
+        if type(data) is bytes and self.code:
+            self._consider_length(len(data))
         self.stream(chunks)
+
+    def _consider_length(self, count: int) -> None:
+        """Makes use of knowing the length of the body before anything is sent."""
+        if self.is_head and self.length is None and self.code not in (204, 304):
+            if count:
+                self.headers[b"content-length"] = b"%d" % count
+        elif not self.head_sent and not self.has_no_body() and count < (self.length or 0):
+            raise self._mismatch(str(count))
 
     def stream(self, iterable: Iterable[bytes]) -> None:
         """Sends what `iterable` yields, one chunk at a time."""
@@ -184,7 +192,12 @@ class Response:
         if not self.is_held:
             return None
         self.is_held = False
-        return self.hub.outbox.held.pop(self.ident, None)
+        held = self.hub.outbox.held.pop(self.ident, None)
+        if held is None:
+            # The attendant has it; it has sent it by the time it leaves the mutex.
+            self.hub.mutex.acquire()
+            self.hub.mutex.release()
+        return held
 
     def _release(self) -> None:
         for message in self._unhold() or ():
@@ -212,7 +225,7 @@ class Response:
         flow = self.hub.session.flow(self.ident)
         seconds = self.timeout / 1000 + WAIT_GRACE_SECONDS if self.timeout else None
         if not self.hub.wait(flow, lambda: flow.credit() > 0 or flow.cancelled, seconds):
-            raise ExchangeCancelled("no credit within the timeout")
+            raise TimeoutError("the client took nothing of the response within the timeout")
         self._check_cancelled()
 
     def _check_cancelled(self) -> None:

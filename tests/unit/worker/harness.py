@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -99,9 +99,7 @@ class Node:
     def __init__(
         self, app: str, boot: dict[bytes, Any] | None = None, handshake: bool = True
     ) -> None:
-        self.closed: list[int] = []
         self.beats = 0
-        self.calls_seen: deque[Message] = deque()
         self._messages: deque[Message] = deque()
         self._splitter = Splitter()
         self._last_id = 0
@@ -243,7 +241,7 @@ class Node:
             raise TimeoutError("no message of the worker in time")
         data = os.read(self.read_fd, 1048576)
         if not data:
-            raise WorkerGone
+            raise WorkerGone(f"status {self.wait_end()}\n{self.stderr()}")
         for packet in self._splitter.feed(data):
             self._messages += parse(packet, FROM_WORKER)
 
@@ -317,7 +315,9 @@ class Node:
                 answer.files.append(message[2:])
             elif code in (RESPONSE, END, ABORT, RETURN):
                 answer.close(message)
-        self.closed.append(ident)
+        # What is left of it would be taken for something of the next exchange.
+        left = [m for m in self._messages if m[0] >= CALL or len(m) < 2 or m[1] != ident]
+        self._messages = deque(left)
         return answer
 
     def _until_closed(self, ident: int, seconds: float) -> Iterator[Message]:
@@ -339,7 +339,27 @@ class Node:
         self.send((CANCEL, ident, reason))
 
     def body(self, ident: int, data: bytes, fin: bool = False) -> None:
+        """Sends a part of a request body whether or not there is credit for it."""
         self.send((BODY, ident, fin, data))
+
+    def upload(self, ident: int, chunks: Iterable[bytes], credit: int = 0) -> None:
+        """Sends a request body as the worker grants it, in `chunks`; the last one ends it."""
+        before: bytes | None = None
+        for chunk in chunks:
+            if before is not None:
+                credit = self._send_under_credit(ident, before, credit)
+            before = chunk
+        credit = self._send_under_credit(ident, before or b"", credit)
+        self.body(ident, b"", fin=True)
+
+    def _send_under_credit(self, ident: int, chunk: bytes, credit: int) -> int:
+        while credit < len(chunk):
+            message = self.expect(BODY_CREDIT)
+            assert message[1] == ident
+            credit += message[2]
+            assert credit <= WINDOW, "more is granted than was read"
+        self.body(ident, chunk)
+        return credit - len(chunk)
 
     def drain(self) -> None:
         self.send((DRAIN,))
