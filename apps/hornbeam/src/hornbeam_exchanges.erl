@@ -9,24 +9,12 @@
 -export([new/1, open/4, body/5, credit/4, cancel/4, handle/3]).
 -export([overdue/2, give_away/2, fail_all/2, drop_given/1]).
 -export([count/1, given/1, last_id/1, find/2, oldest/1]).
--export_type([state/0, request/0, to/0, effect/0, event/0, config/0]).
+-export_type([state/0, to/0, effect/0, event/0, config/0]).
 
 -include("hornbeam_wire.hrl").
 
 %% The stream that waits for the answer.
 -type to() :: {ConnectionProcess :: pid(), cowboy_stream:streamid()}.
-
-%% Fields of OPEN from `Method' on, as the stream built them; kept until the exchange closes so that
-%% it can be given to another worker when this one has not started it.
--type request() :: {
-    Method :: binary(),
-    Path :: binary(),
-    Query :: binary(),
-    Version :: binary(),
-    Headers :: #{binary() => binary()},
-    Connection :: binary(),
-    Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}
-}.
 
 -type config() :: #{
     %% Milliseconds the application may go without any progress on an exchange.
@@ -48,13 +36,14 @@
 
 -type effect() ::
     {event, to(), hornbeam_wire:exchange_id(), event()}
-    | {requeue, to(), request()}
+    | {requeue, to(), hornbeam_wire:request()}
     %% The exchange is closed and its slot is free.
     | released.
 
 -record(exchange, {
     to :: to(),
-    request :: request(),
+    %% kept so that it can go to another worker as long as this one has not started it
+    request :: hornbeam_wire:request(),
     %% waiting for a head; streaming after one; cancelled when nobody waits for the answer.
     phase = waiting :: waiting | streaming | cancelled,
     %% bytes of DATA the worker may still send
@@ -104,18 +93,16 @@ find(To, #state{open = Open}) ->
         [] -> error
     end.
 
-%% @doc Open an exchange; the message is for the worker.
--spec open(to(), request(), Now :: integer(), state()) -> {hornbeam_wire:message(), state()}.
+%% @doc Open an exchange: what `hornbeam_wire:encode_opens/1' takes, for the worker.
+-spec open(to(), hornbeam_wire:request(), Now :: integer(), state()) ->
+    {{hornbeam_wire:exchange_id(), non_neg_integer(), hornbeam_wire:request()}, state()}.
 open(To, Request, Now, #state{config = Config, last_id = Last, open = Open} = State) ->
     Id = Last + 1,
     #{timeout := Timeout, response_window := Window} = Config,
-    {Method, Path, Query, Version, Headers, Connection, Body} = Request,
     Exchange = #exchange{
         to = To, request = Request, credit = Window, deadline = deadline(Now, Timeout)
     },
-    Message =
-        {?OPEN, Id, milliseconds(Timeout), Method, Path, Query, Version, Headers, Connection, Body},
-    {Message, State#state{last_id = Id, open = Open#{Id => Exchange}}}.
+    {{Id, milliseconds(Timeout), Request}, State#state{last_id = Id, open = Open#{Id => Exchange}}}.
 
 milliseconds(infinity) -> 0;
 milliseconds(Timeout) -> Timeout.

@@ -5,7 +5,7 @@
 %% knows about ports and ledgers is here, so that a worker on another machine is another kind of link.
 -module(hornbeam_link).
 
--export([open/1, handshake/2, send/2, started/1, forbid/1, allow/1, close/1]).
+-export([open/1, handshake/2, send/2, open_exchanges/2, started/1, forbid/1, allow/1, close/1]).
 -export([port/1, os_pid/1, about/1]).
 -export_type([link/0, options/0, failure/0]).
 
@@ -89,7 +89,15 @@ handshake([Message | _], #link{phase = Phase}) ->
 send([], _) ->
     ok;
 send(Messages, #link{port = Port}) ->
-    _ = hornbeam_port:send(Port, Messages),
+    _ = hornbeam_port:send(Port, hornbeam_wire:encode(Messages)),
+    ok.
+
+%% @doc The same for OPENs, whose fields are encoded already.
+-spec open_exchanges(
+    [{hornbeam_wire:exchange_id(), non_neg_integer(), hornbeam_wire:request()}, ...], link()
+) -> ok.
+open_exchanges(Opens, #link{port = Port}) ->
+    _ = hornbeam_port:send(Port, hornbeam_wire:encode_opens(Opens)),
     ok.
 
 %% @doc Exchanges up to this id have started; known even when the process is dead.

@@ -72,10 +72,10 @@ os_pid(Port) ->
     end.
 
 %% @doc Write one packet; false when the port is closed already (its exit status is on its way).
--spec send(port(), [hornbeam_wire:message(), ...]) -> boolean().
-send(Port, Messages) ->
+-spec send(port(), iodata()) -> boolean().
+send(Port, Packet) ->
     try
-        port_command(Port, hornbeam_wire:encode(Messages))
+        port_command(Port, Packet)
     catch
         error:badarg -> false
     end.

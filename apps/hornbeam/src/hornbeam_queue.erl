@@ -21,14 +21,14 @@
     timer = undefined :: undefined | reference()
 }).
 
--type item() :: {hornbeam_exchanges:to(), hornbeam_exchanges:request(), Deadline :: integer() | infinity}.
+-type item() :: {hornbeam_exchanges:to(), hornbeam_wire:request(), Deadline :: integer() | infinity}.
 
 -spec start_link(hornbeam_pool:pool()) -> {ok, pid()}.
 start_link(Pool) ->
     gen_server:start_link(?MODULE, Pool, []).
 
 %% @doc Wait for a slot. `full' when `queue_limit' requests wait already: answer 503 at once.
--spec enqueue(hornbeam_exchanges:to(), hornbeam_exchanges:request(), hornbeam_pool:pool()) ->
+-spec enqueue(hornbeam_exchanges:to(), hornbeam_wire:request(), hornbeam_pool:pool()) ->
     ok | full.
 enqueue(To, Request, Pool) ->
     #{queue_limit := Limit} = hornbeam_pool:config(Pool),
@@ -41,7 +41,7 @@ enqueue(To, Request, Pool) ->
     end.
 
 %% @doc Back to the head of the queue, in this order; they were accepted once, the limit is not asked.
--spec requeue([{hornbeam_exchanges:to(), hornbeam_exchanges:request()}], hornbeam_pool:pool()) -> ok.
+-spec requeue([{hornbeam_exchanges:to(), hornbeam_wire:request()}], hornbeam_pool:pool()) -> ok.
 requeue([], _) ->
     ok;
 requeue(Items, Pool) ->

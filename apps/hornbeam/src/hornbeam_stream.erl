@@ -192,7 +192,7 @@ enqueue(Request, #stream{to = To, edge = #{pool := Pool}} = Stream) ->
     end.
 
 request(#{method := Method, path := Path, qs := Query, headers := Headers} = Req, Body) ->
-    {Method, Path, Query, version(Req), Headers, connection(Req), Body}.
+    hornbeam_wire:request({Method, Path, Query, version(Req), Headers, connection(Req), Body}).
 
 version(#{version := 'HTTP/1.1'}) -> <<"1.1">>;
 version(#{version := 'HTTP/1.0'}) -> <<"1.0">>;

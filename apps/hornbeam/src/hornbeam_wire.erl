@@ -7,8 +7,9 @@
 -module(hornbeam_wire).
 
 -export([encode/1, decode/1]).
+-export([request/1, encode_opens/1]).
 -export([encode_value/1, decode_value/1]).
--export_type([message/0, exchange_id/0, call_id/0, error/0]).
+-export_type([message/0, exchange_id/0, call_id/0, error/0, request/0, fields/0]).
 
 -include("hornbeam_wire.hrl").
 
@@ -18,6 +19,37 @@
 %% A tuple that starts with its code; fields as in section 4 of the protocol.
 -type message() :: tuple().
 -type error() :: {bad_packet | bad_message | bad_state, Text :: binary()}.
+
+%% Fields of OPEN from `Method' on.
+-type fields() :: {
+    Method :: binary(),
+    Path :: binary(),
+    Query :: binary(),
+    Version :: binary(),
+    Headers :: #{binary() => binary()},
+    Connection :: binary(),
+    Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}
+}.
+%% The same, encoded: the connection process does that, many of them at once, so that the worker process has
+%% little to copy and little to do.
+-opaque request() :: binary().
+
+%% @doc Encode the fields of an OPEN, all but its id and its timeout.
+-spec request(fields()) -> request().
+request(Fields) ->
+    <<131, 104, 7, Encoded/binary>> = term_to_binary(Fields, [{minor_version, 2}]),
+    Encoded.
+
+%% @doc One packet of OPENs. Timeout is in milliseconds, 0 for none.
+-spec encode_opens([{exchange_id(), Timeout :: non_neg_integer(), request()}, ...]) -> iodata().
+encode_opens(Opens) ->
+    [<<131, 108, (length(Opens)):32>>, [encode_open(Open) || Open <- Opens], 106].
+
+%% {?OPEN, Id, Timeout | Request}
+encode_open({Id, Timeout, Request}) when Id < 16#80000000, Timeout < 16#80000000 ->
+    [<<104, 10, 97, ?OPEN, 98, Id:32, 98, Timeout:32>>, Request];
+encode_open({Id, Timeout, Request}) ->
+    [<<104, 10, 97, ?OPEN, 110, 8, 0, Id:64/little, 110, 8, 0, Timeout:64/little>>, Request].
 
 %% @doc One packet (without its length) that carries the messages in order.
 -spec encode([message(), ...]) -> binary().

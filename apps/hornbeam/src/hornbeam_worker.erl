@@ -8,7 +8,7 @@
 -export([open/3, body/4, credit/3, cancel/2, cancel/3, event/2, call/4, cast/3, info/1]).
 
 %% @doc Hand over a request whose slot has been claimed.
--spec open(pid(), hornbeam_exchanges:to(), hornbeam_exchanges:request()) -> ok.
+-spec open(pid(), hornbeam_exchanges:to(), hornbeam_wire:request()) -> ok.
 open(Worker, To, Request) ->
     Worker ! {hornbeam_open, To, Request},
     ok.

@@ -263,18 +263,18 @@ take_opens(Opens, N) ->
 
 opened(NewestFirst, #data{exchanges = X0, link = Link, busy_since = Since} = D) ->
     Now = now_ms(),
-    {Messages, X} = lists:mapfoldl(
+    {Opens, X} = lists:mapfoldl(
         fun({To, Request}, Acc) -> hornbeam_exchanges:open(To, Request, Now, Acc) end,
         X0,
         lists:reverse(NewestFirst)
     ),
-    ok = hornbeam_link:send(Messages, Link),
+    ok = hornbeam_link:open_exchanges(Opens, Link),
     Busy =
         case hornbeam_exchanges:count(X0) of
             0 -> now_us();
             _ -> Since
         end,
-    aged(length(Messages), D#data{exchanges = X, busy_since = Busy}).
+    aged(length(Opens), D#data{exchanges = X, busy_since = Busy}).
 
 aged(_, #data{remaining = infinity} = D) ->
     {keep_state, D};

@@ -6,7 +6,7 @@
 -include("hornbeam_wire.hrl").
 
 -define(TO(N), {self(), N}).
--define(REQUEST, {<<"GET">>, <<"/">>, <<>>, <<"1.1">>, #{}, <<>>, <<>>}).
+-define(REQUEST, hornbeam_wire:request({<<"GET">>, <<"/">>, <<>>, <<"1.1">>, #{}, <<>>, <<>>})).
 
 new() ->
     hornbeam_exchanges:new(#{timeout => 1000, response_window => 10}).
@@ -136,3 +136,16 @@ bodies_go_out_until_the_exchange_closes_test() ->
     {[{?BODY, 1, false, <<"abc">>}], X1} = hornbeam_exchanges:body(1, false, <<"abc">>, 0, X),
     {_, X2} = play([{?RESPONSE, 1, 200, #{}, <<>>}], X1),
     ?assertEqual({[], X2}, hornbeam_exchanges:body(1, true, <<"d">>, 0, X2)).
+
+opens_are_one_packet_of_whole_messages_test_() ->
+    Fields = {<<"GET">>, <<"/">>, <<"q">>, <<"1.1">>, #{<<"host">> => <<"x">>}, <<"c">>, {<<"b">>, undefined}},
+    Request = hornbeam_wire:request(Fields),
+    [
+        ?_assertEqual(
+            [list_to_tuple([?OPEN, Id, Timeout | tuple_to_list(Fields)]) || {Id, Timeout} <- Opens],
+            binary_to_term(
+                iolist_to_binary(hornbeam_wire:encode_opens([{I, T, Request} || {I, T} <- Opens]))
+            )
+        )
+     || Opens <- [[{1, 0}], [{1, 30000}, {2, 5}], [{1 bsl 40, 1}, {16#7fffffff, 16#ffffffff}]]
+    ].
