@@ -133,6 +133,17 @@ app_over_timeout(_) ->
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
     await(fun() -> not hornbeam_case:alive(Pid) end).
 
+app_that_lets_go_after_timeout(_) ->
+    doc("A worker that was given up as stuck and then finished after all is replaced, not lost."),
+    Port = start(#{timeout => 300}),
+    Pid = pid(),
+    ?assertMatch({504, _}, fetch(Port, "/sleep?900")),
+    ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
+    ?assertMatch({504, _}, fetch(Port, "/sleep?1000")),
+    ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
+    await(fun() -> loads() =:= [0] end),
+    ct:pal("before ~p, after ~p", [Pid, pid()]).
+
 streaming_is_no_timeout(_) ->
     doc("An endless response that makes progress is not cut by timeout; the generator is closed when the client leaves."),
     Port = start(#{timeout => 1000}),

@@ -1,14 +1,14 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc One Python worker: owns its link, hands it requests, sends the answers straight to the streams.
+%% @doc The life of one Python worker.
 %%
-%% Runs in: the worker process, one per slot of a pool; others speak to it through `hornbeam_worker'. It outlives the operating-system processes that
-%% it starts one after the other:
+%% Runs in: the worker process, one per slot of a pool; others speak to it through `hornbeam_worker'. It outlives
+%% the operating-system processes that it starts one after the other:
 %%   booting   started, loading the application; gone when that fails
 %%   ready     takes requests
 %%   stalled   silent for three heartbeats; takes nothing new, what it had not started went elsewhere
 %%   draining  takes nothing new, finishes what it holds, then ends (recycled) or is killed (stuck)
 %%   gone      no process; started again after a delay that grows while it keeps failing
-%% What can go wrong with requests and calls is in `hornbeam_exchanges' and `hornbeam_calls', both pure.
+%% What it holds is `hornbeam_worker_traffic', its connection `hornbeam_link'.
 -module(hornbeam_worker_proc).
 -behaviour(gen_statem).
 
@@ -25,90 +25,79 @@
     boot := map(),
     python := binary(),
     env := [{string(), string() | false}],
+    %% For hornbeam_worker_traffic.
     threads := pos_integer(),
     timeout := timeout(),
     response_window := pos_integer(),
+    %% Milliseconds.
     heartbeat := pos_integer(),
-    %% Requests after which the worker is replaced; jitter included.
+    boot_timeout := pos_integer(),
+    %% Requests after which the worker is replaced, and how many more at random.
     max_requests := pos_integer() | infinity,
     max_requests_jitter := non_neg_integer(),
-    boot_timeout := pos_integer(),
     %% Told `{Starter, Index, ready | {failed, Reason}}' about the first boot.
-    starter := reference() | undefined
+    starter := reference()
 }.
 
 -record(data, {
-    pool :: hornbeam_pool:pool(),
     index :: hornbeam_pool:index(),
     options :: options(),
+    traffic :: hornbeam_worker_traffic:state(),
     link :: hornbeam_link:link() | undefined,
     %% of the link; undefined when there is none
     port :: port() | undefined,
-    exchanges :: hornbeam_exchanges:state(),
-    calls = hornbeam_calls:new() :: hornbeam_calls:state(),
-    prefetch :: hornbeam_prefetch:state(),
-    %% limit last written to the pool
-    limit = 0 :: non_neg_integer(),
-    %% microseconds: the worker has had work without a pause since then, or since its last answer
-    busy_since = 0 :: integer(),
-    %% milliseconds: the last sign of life
-    heard = 0 :: integer(),
     %% requests until the worker is replaced
     remaining = infinity :: pos_integer() | infinity,
-    %% why the worker drains
+    %% why the worker drains, and when it had nothing left (milliseconds)
     drain = recycle :: recycle | stuck,
-    %% boots in a row that did not lead to a single answer
+    drained_at = undefined :: integer() | undefined,
+    %% processes in a row that did not answer a single request
     failures = 0 :: non_neg_integer(),
-    restarts = 0 :: non_neg_integer(),
-    served = 0 :: non_neg_integer(),
+    boots = 0 :: non_neg_integer(),
+    %% who waits for the first boot, until it was told
     starter :: reference() | undefined
 }).
 
+%% Deadlines and silence are looked at as often as this, milliseconds.
 -define(TICK, 250).
 %% Requests taken from the mailbox for one packet.
 -define(BATCH, 64).
+%% What a process that has nothing left to do may take to end, milliseconds.
 -define(STOP_TIMEOUT, 5000).
+%% Words: room for a few packets between two collections.
+-define(MIN_HEAP_SIZE, 16384).
 -define(LOG_META, #{domain => [hornbeam, worker]}).
+-define(NEXT_TICK, {{timeout, tick}, ?TICK, tick}).
 
-%%% API: any process
+-type result() :: gen_statem:event_handler_result(atom()) | gen_statem:state_enter_result(atom()).
 
 -spec start_link(hornbeam_pool:pool(), hornbeam_pool:index(), options()) -> {ok, pid()}.
 start_link(Pool, Index, Options) ->
-    %% Room for a few packets between two collections.
-    gen_statem:start_link(?MODULE, {Pool, Index, Options}, [{spawn_opt, [{min_heap_size, 16384}]}]).
-
-%%% Life
+    Spawn = {spawn_opt, [{min_heap_size, ?MIN_HEAP_SIZE}]},
+    gen_statem:start_link(?MODULE, {Pool, Index, Options}, [Spawn]).
 
 -spec callback_mode() -> [state_functions | state_enter].
 callback_mode() -> [state_functions, state_enter].
 
--spec init({hornbeam_pool:pool(), hornbeam_pool:index(), options()}) ->
-    {ok, booting, #data{}}.
-init({Pool, Index, #{threads := Threads, starter := Starter} = Options}) ->
+-spec init({hornbeam_pool:pool(), hornbeam_pool:index(), options()}) -> {ok, booting, #data{}}.
+init({Pool, Index, #{starter := Starter} = Options}) ->
     process_flag(trap_exit, true),
     ok = hornbeam_pool:set_worker(Index, self(), Pool),
-    {ok, booting, #data{
-        pool = Pool,
-        index = Index,
-        options = Options,
-        starter = Starter,
-        exchanges = new_exchanges(Options),
-        prefetch = hornbeam_prefetch:new(Threads)
-    }}.
+    Traffic = hornbeam_worker_traffic:new(Pool, Index, Options),
+    {ok, booting, #data{index = Index, options = Options, traffic = Traffic, starter = Starter}}.
 
-new_exchanges(Options) ->
-    hornbeam_exchanges:new(maps:with([timeout, response_window], Options)).
+%%% booting
 
--spec booting(gen_statem:event_type() | enter, term(), #data{}) -> term().
-booting(enter, _, #data{options = #{boot_timeout := Timeout} = Options, restarts = N} = D0) ->
-    D = set_limit(0, D0),
+-spec booting(gen_statem:event_type() | enter, term(), #data{}) -> result().
+booting(enter, _, #data{options = #{boot_timeout := Timeout} = Options, boots = Boots} = D0) ->
+    D = D0#data{boots = Boots + 1},
     case hornbeam_link:open(Options) of
-        {ok, Link} -> {keep_state, started(Link, D), [{state_timeout, Timeout, boot_timeout}]};
-        {error, Reason} -> {keep_state, D#data{restarts = N + 1}, [{state_timeout, 0, Reason}]}
+        {ok, Link} -> {keep_state, linked(Link, D), [{state_timeout, Timeout, boot_timeout}]};
+        {error, Reason} -> {keep_state, D, [{state_timeout, 0, Reason}]}
     end;
 booting(info, {Port, {data, Packet}}, #data{port = Port, link = Link} = D) ->
     case hornbeam_wire:decode(Packet) of
-        {ok, Messages} -> booted(hornbeam_link:handshake(Messages, Link), D);
+        {ok, Messages} -> greeted(hornbeam_link:handshake(Messages, Link), D);
         {error, Error} -> boot_failed({protocol, Error}, D)
     end;
 booting(info, {Port, {exit_status, Status}}, #data{port = Port} = D) ->
@@ -118,24 +107,29 @@ booting(state_timeout, Reason, D) ->
 booting(Type, Event, D) ->
     common(Type, Event, booting, D).
 
-started(Link, #data{options = #{threads := Threads} = Options, restarts = N} = D) ->
+linked(Link, #data{traffic = T, options = Options} = D) ->
     D#data{
         link = Link,
         port = hornbeam_link:port(Link),
-        restarts = N + 1,
-        exchanges = new_exchanges(Options),
-        calls = hornbeam_calls:new(),
-        prefetch = hornbeam_prefetch:new(Threads)
+        traffic = hornbeam_worker_traffic:renew(T),
+        remaining = lifetime(Options)
     }.
 
-booted({more, Link}, D) ->
+lifetime(#{max_requests := infinity}) -> infinity;
+lifetime(#{max_requests := Max, max_requests_jitter := Jitter}) -> Max + rand:uniform(Jitter + 1) - 1.
+
+greeted({more, Link}, D) ->
     {keep_state, D#data{link = Link}};
-booted({ready, Rest, Link}, D) ->
+greeted({ready, Rest, Link}, D) ->
     ?LOG_INFO((who(D))#{what => worker_started}, ?LOG_META),
-    Ready = D#data{link = Link, heard = now_ms(), remaining = lifetime(D)},
-    {next_state, ready, told(ready, Ready), [{next_event, internal, {messages, Rest}} || Rest =/= []]};
-booted({failed, Reason}, D) ->
+    More = [{next_event, internal, {messages, Rest}} || Rest =/= []],
+    {next_state, ready, told(ready, D#data{link = Link}), More};
+greeted({failed, Reason}, D) ->
     boot_failed(Reason, D).
+
+boot_failed(Reason, D) ->
+    ?LOG_ERROR((who(D))#{what => worker_boot_failed, reason => Reason}, ?LOG_META),
+    {next_state, gone, bury(told({failed, Reason}, D))}.
 
 told(_, #data{starter = undefined} = D) ->
     D;
@@ -143,336 +137,228 @@ told(What, #data{starter = Starter, index = Index} = D) ->
     Starter ! {Starter, Index, What},
     D#data{starter = undefined}.
 
-lifetime(#data{options = #{max_requests := infinity}}) ->
-    infinity;
-lifetime(#data{options = #{max_requests := Max, max_requests_jitter := Jitter}}) ->
-    Max + rand:uniform(Jitter + 1) - 1.
+%%% ready
 
-boot_failed(Reason, #data{index = Index} = D) ->
-    ?LOG_ERROR(#{what => worker_boot_failed, worker => Index, reason => Reason}, ?LOG_META),
-    {next_state, gone, bury(told({failed, Reason}, D#data{failures = D#data.failures + 1}))}.
-
--spec ready(gen_statem:event_type() | enter, term(), #data{}) -> term().
-ready(enter, _, D) ->
-    {keep_state, relimit(D#data{limit = 0}), [{{timeout, tick}, ?TICK, tick}]};
+-spec ready(gen_statem:event_type() | enter, term(), #data{}) -> result().
+ready(enter, _, #data{traffic = T} = D) ->
+    {keep_state, D#data{traffic = hornbeam_worker_traffic:open_limit(T)}, [?NEXT_TICK]};
 ready(info, {hornbeam_open, To, Request}, D) ->
+    %% Connections that are about to run on this scheduler go first: their requests travel in the same packet.
     true = erlang:yield(),
     opened(take_opens([{To, Request}], ?BATCH - 1), D);
-ready(info, {Port, {data, Packet}}, #data{port = Port} = D) ->
-    packet(hornbeam_wire:decode(Packet), ready, D);
-ready(internal, {messages, Messages}, D) ->
-    packet({ok, Messages}, ready, D);
-ready({timeout, tick}, tick, D) ->
-    tick(ready, D);
+ready(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
+    case hornbeam_worker_traffic:packet(Packet, Link, T) of
+        {ok, T1} -> {keep_state, D#data{traffic = T1}};
+        {error, Error, T1} -> broken(Error, D#data{traffic = T1})
+    end;
+ready(internal, {messages, Messages}, #data{link = Link, traffic = T} = D) ->
+    case hornbeam_worker_traffic:messages(Messages, Link, T) of
+        {ok, T1} -> {keep_state, D#data{traffic = T1}};
+        {error, Error, T1} -> broken(Error, D#data{traffic = T1})
+    end;
+ready({timeout, tick}, tick, #data{options = #{heartbeat := Heartbeat}} = D0) ->
+    {Stuck, D} = overdue(D0),
+    case Stuck =/= [] orelse hornbeam_worker_traffic:silent_for(D#data.traffic) > 3 * Heartbeat of
+        false -> {keep_state, D, [?NEXT_TICK]};
+        true when Stuck =:= [] -> {next_state, stalled, D};
+        true -> {next_state, draining, D#data{drain = stuck}}
+    end;
 ready(Type, Event, D) ->
     common(Type, Event, ready, D).
 
--spec stalled(gen_statem:event_type() | enter, term(), #data{}) -> term().
-stalled(enter, _, D) ->
-    ?LOG_WARNING((who(D))#{what => worker_stalled}, ?LOG_META),
-    {keep_state, give_away(set_limit(0, D)), [{{timeout, tick}, ?TICK, tick}]};
-stalled(info, {Port, {data, Packet}}, #data{port = Port} = D) ->
-    packet(hornbeam_wire:decode(Packet), stalled, D);
-stalled({timeout, tick}, tick, D) ->
-    tick(stalled, D);
-stalled(Type, Event, D) ->
-    common(Type, Event, stalled, D).
-
--spec draining(gen_statem:event_type() | enter, term(), #data{}) -> term().
-draining(enter, _, #data{drain = recycle, link = Link} = D) ->
-    ok = hornbeam_link:send([{?DRAIN}], Link),
-    {keep_state, set_limit(0, D), [{{timeout, tick}, ?TICK, tick}]};
-draining(enter, _, #data{drain = stuck} = D) ->
-    {keep_state, give_away(set_limit(0, D)), [{{timeout, tick}, ?TICK, tick}]};
-draining(info, {Port, {data, Packet}}, #data{port = Port} = D) ->
-    packet(hornbeam_wire:decode(Packet), draining, D);
-draining({timeout, tick}, tick, D) ->
-    tick(draining, D);
-draining(Type, Event, D) ->
-    common(Type, Event, draining, D).
-
--spec gone(gen_statem:event_type() | enter, term(), #data{}) -> term().
-gone(enter, _, D) ->
-    {keep_state, set_limit(0, D), [{state_timeout, backoff(D#data.failures), boot}]};
-gone(state_timeout, boot, D) ->
-    {next_state, booting, D};
-gone(Type, Event, D) ->
-    common(Type, Event, gone, D).
-
-%% Milliseconds: a worker that has answered anything is replaced at once.
-backoff(0) -> 0;
-backoff(Failures) -> min(10000, 50 bsl min(Failures, 8)).
-
-%%% Events that mean the same in every state
-
-common(info, {hornbeam_open, To, Request}, _, #data{index = Index, pool = Pool} = D) ->
-    %% Claimed just before the limit became 0.
-    _ = hornbeam_pool:release(Index, 1, Pool),
-    ok = hornbeam_queue:requeue([{To, Request}], Pool),
-    {keep_state, D};
-common(info, {hornbeam_body, Id, Fin, Data}, _, #data{exchanges = X} = D) ->
-    to_worker(hornbeam_exchanges:body(Id, Fin, Data, now_ms(), X), D);
-common(info, {hornbeam_credit, Id, N}, _, #data{exchanges = X} = D) ->
-    to_worker(hornbeam_exchanges:credit(Id, N, now_ms(), X), D);
-common(info, {hornbeam_cancel, Id, Reason}, _, #data{exchanges = X} = D) ->
-    to_worker(hornbeam_exchanges:cancel(Id, Reason, now_ms(), X), D);
-common(info, {hornbeam_cancel, To}, _, #data{exchanges = X} = D) ->
-    case hornbeam_exchanges:find(To, X) of
-        {ok, Id} -> to_worker(hornbeam_exchanges:cancel(Id, <<"client_gone">>, now_ms(), X), D);
-        error -> {keep_state, D}
-    end;
-common(info, {Port, {exit_status, Status}}, State, #data{port = Port} = D) ->
-    died(Status, State, D);
-common(info, {'EXIT', Port, _}, _, D) when is_port(Port) ->
-    {keep_state, D};
-common(info, {hornbeam_calls, Event}, State, #data{calls = Calls} = D) ->
-    called(hornbeam_calls:event(Event, can_call(State), Calls), D);
-common(info, {'DOWN', _, process, Pid, Reason}, _, #data{calls = Calls} = D) ->
-    called(hornbeam_calls:down(Pid, Reason, Calls), D);
-common({call, From}, info, State, D) ->
-    {keep_state, D, [{reply, From, describe(State, D)}]};
-common({call, From}, _, _, D) ->
-    {keep_state, D, [{reply, From, {error, unknown_call}}]};
-common({timeout, tick}, tick, _, D) ->
-    {keep_state, D};
-common(_, _, _, D) ->
-    %% Frames and exits of an earlier port.
-    {keep_state, D}.
-
-can_call(State) -> State =:= ready orelse State =:= stalled orelse State =:= draining.
-
-to_worker({Messages, X}, #data{link = Link} = D) ->
-    ok = hornbeam_link:send(Messages, Link),
-    {keep_state, D#data{exchanges = X}}.
-
-called({Messages, Calls}, #data{link = Link} = D) ->
-    ok = hornbeam_link:send(Messages, Link),
-    {keep_state, D#data{calls = Calls}}.
-
-%%% Requests out
-
-%% Requests that are in the mailbox already travel in the same packet. Connections that are about to run on
-%% this scheduler go first; when there are none, nothing is waited for.
+%% What is in the mailbox already; nothing is waited for.
 take_opens(Opens, 0) ->
-    Opens;
+    lists:reverse(Opens);
 take_opens(Opens, N) ->
     receive
         {hornbeam_open, To, Request} -> take_opens([{To, Request} | Opens], N - 1)
-    after 0 -> Opens
+    after 0 -> lists:reverse(Opens)
     end.
 
-opened(NewestFirst, #data{exchanges = X0, link = Link, busy_since = Since} = D) ->
-    Now = now_ms(),
-    {Opens, X} = lists:mapfoldl(
-        fun({To, Request}, Acc) -> hornbeam_exchanges:open(To, Request, Now, Acc) end,
-        X0,
-        lists:reverse(NewestFirst)
-    ),
-    ok = hornbeam_link:open_exchanges(Opens, Link),
-    Busy =
-        case hornbeam_exchanges:count(X0) of
-            0 -> now_us();
-            _ -> Since
-        end,
-    aged(length(Opens), D#data{exchanges = X, busy_since = Busy}).
-
-aged(_, #data{remaining = infinity} = D) ->
-    {keep_state, D};
-aged(N, #data{remaining = Left} = D) when Left > N ->
-    {keep_state, D#data{remaining = Left - N}};
-aged(_, D) ->
-    {next_state, draining, D#data{drain = recycle, remaining = infinity}}.
-
-%%% Answers in
-
-packet({ok, Messages}, State, #data{exchanges = X0} = D0) ->
-    D = D0#data{heard = now_ms()},
-    case handle_all(Messages, D#data.heard, [], X0, D) of
-        {ok, Effects, X, D1} ->
-            after_packet(State, carry_out(lists:reverse(Effects), D1#data{exchanges = X}));
-        {error, Error, Effects, X, D1} ->
-            broken(Error, carry_out(lists:reverse(Effects), D1#data{exchanges = X}))
-    end;
-packet({error, Error}, _, D) ->
-    broken(Error, D).
-
-handle_all([], _, Effects, X, D) ->
-    {ok, Effects, X, D};
-handle_all([Message | Rest], Now, Effects, X0, D) when element(1, Message) < ?CALL ->
-    case exchange_message(Message, Now, X0) of
-        {ok, More, X} -> handle_all(Rest, Now, join(More, Effects), X, D);
-        {error, Error} -> {error, Error, Effects, X0, D}
-    end;
-handle_all([Message | Rest], Now, Effects, X, #data{calls = Calls0, link = Link} = D) ->
-    case hornbeam_calls:handle(Message, self(), Calls0) of
-        {ok, Replies, Calls} ->
-            ok = hornbeam_link:send(Replies, Link),
-            handle_all(Rest, Now, Effects, X, D#data{calls = Calls});
-        {error, Error} ->
-            {error, Error, Effects, X, D}
+opened(Requests, #data{link = Link, traffic = T, remaining = Left} = D0) ->
+    D = D0#data{traffic = hornbeam_worker_traffic:open(Requests, Link, T)},
+    case Left =/= infinity andalso Left - length(Requests) of
+        false -> {keep_state, D};
+        Fewer when Fewer > 0 -> {keep_state, D#data{remaining = Fewer}};
+        _ -> {next_state, draining, D#data{drain = recycle}}
     end.
 
-join([E], Effects) -> [E | Effects];
-join(More, Effects) -> More ++ Effects.
+%%% stalled
 
-exchange_message({?BEAT}, _, X) ->
-    {ok, [], X};
-exchange_message({?ERROR, Name, Text}, _, _) ->
-    {error, {worker_error, <<Name/binary, ": ", Text/binary>>}};
-exchange_message(Message, Now, X) when element(1, Message) >= ?OPEN ->
-    hornbeam_exchanges:handle(Message, Now, X);
-exchange_message(Message, _, _) ->
-    {error, {bad_state, <<"message ", (integer_to_binary(element(1, Message)))/binary, " after READY">>}}.
+-spec stalled(gen_statem:event_type() | enter, term(), #data{}) -> result().
+stalled(enter, _, D) ->
+    ?LOG_WARNING((who(D))#{what => worker_stalled}, ?LOG_META),
+    {keep_state, give_away(D), [?NEXT_TICK]};
+stalled(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
+    case hornbeam_worker_traffic:packet(Packet, Link, T) of
+        {ok, T1} -> recovered(D#data{traffic = T1});
+        {error, Error, T1} -> broken(Error, D#data{traffic = T1})
+    end;
+stalled({timeout, tick}, tick, D0) ->
+    case overdue(D0) of
+        {[], D} -> {keep_state, D, [?NEXT_TICK]};
+        {_, D} -> {next_state, draining, D#data{drain = stuck}}
+    end;
+stalled(Type, Event, D) ->
+    common(Type, Event, stalled, D).
 
-%% Answers go straight to the streams; slots are free before the queue is told.
-carry_out(Effects, #data{pool = Pool, index = Index} = D) ->
-    {Released, Requeued} = perform(Effects, 0, []),
-    Told = hornbeam_pool:release(Index, Released, Pool),
-    ok = hornbeam_queue:requeue(lists:reverse(Requeued), Pool),
-    _ = Told andalso Requeued =:= [] andalso hornbeam_queue:capacity(Pool),
-    measured(Released - length(Requeued), D).
-
-perform([{event, {Connection, _} = To, Id, Event} | Rest], Released, Requeued) ->
-    Connection ! {To, {hornbeam, self(), Id, Event}},
-    perform(Rest, Released, Requeued);
-perform([released | Rest], Released, Requeued) ->
-    perform(Rest, Released + 1, Requeued);
-perform([{requeue, To, Request} | Rest], Released, Requeued) ->
-    perform(Rest, Released, [{To, Request} | Requeued]);
-perform([], Released, Requeued) ->
-    {Released, Requeued}.
-
-measured(Answers, D) when Answers =< 0 ->
-    D;
-measured(Answers, #data{busy_since = Since, prefetch = P0, served = Served} = D) ->
-    Now = now_us(),
-    P = hornbeam_prefetch:sample(max(0, Now - Since), Answers, P0),
-    D#data{prefetch = P, busy_since = Now, served = Served + Answers, failures = 0}.
-
-after_packet(ready, D) ->
-    {keep_state, relimit(D)};
-after_packet(stalled, #data{exchanges = X, link = Link} = D) ->
-    case hornbeam_exchanges:given(X) of
+%% It speaks again, and has handed back what others were given.
+recovered(#data{link = Link, traffic = T} = D) ->
+    case hornbeam_worker_traffic:given(T) of
         0 ->
             ok = hornbeam_link:allow(Link),
             {next_state, ready, D};
         _ ->
             {keep_state, D}
+    end.
+
+give_away(#data{link = Link, traffic = T} = D) ->
+    Closed = hornbeam_worker_traffic:close_limit(T),
+    D#data{traffic = hornbeam_worker_traffic:give_away(Link, Closed)}.
+
+%%% draining
+
+-spec draining(gen_statem:event_type() | enter, term(), #data{}) -> result().
+draining(enter, _, #data{drain = recycle, link = Link, traffic = T} = D) ->
+    ok = hornbeam_link:send([{?DRAIN}], Link),
+    {keep_state, D#data{traffic = hornbeam_worker_traffic:close_limit(T)}, [?NEXT_TICK]};
+draining(enter, _, #data{drain = stuck} = D) ->
+    {keep_state, give_away(D), [?NEXT_TICK]};
+draining(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
+    case hornbeam_worker_traffic:packet(Packet, Link, T) of
+        {ok, T1} -> {keep_state, D#data{traffic = T1}};
+        {error, Error, T1} -> broken(Error, D#data{traffic = T1})
     end;
-after_packet(draining, D) ->
+draining({timeout, tick}, tick, D0) ->
+    {Stuck, D} = overdue(D0),
+    case hornbeam_worker_traffic:count(D#data.traffic) =:= length(Stuck) of
+        true -> drained(D);
+        false -> {keep_state, D, [?NEXT_TICK]}
+    end;
+draining(Type, Event, D) ->
+    common(Type, Event, draining, D).
+
+%% Nothing is left but what holds the process for good. One that was told to end gets a little time for that.
+drained(#data{drain = stuck} = D) ->
+    killed(timeout, D);
+drained(#data{drained_at = undefined} = D) ->
+    {keep_state, D#data{drained_at = now_ms()}, [?NEXT_TICK]};
+drained(#data{drained_at = Since} = D) ->
+    case now_ms() - Since > ?STOP_TIMEOUT of
+        true -> killed(does_not_end, D);
+        false -> {keep_state, D, [?NEXT_TICK]}
+    end.
+
+killed(Reason, D) ->
+    ?LOG_ERROR((who(D))#{what => worker_killed, reason => Reason}, ?LOG_META),
+    {next_state, gone, bury(D)}.
+
+%%% gone
+
+-spec gone(gen_statem:event_type() | enter, term(), #data{}) -> result().
+gone(enter, _, #data{failures = Failures} = D) ->
+    {keep_state, D, [{state_timeout, backoff(Failures), boot}]};
+gone(state_timeout, boot, D) ->
+    {next_state, booting, D};
+gone(Type, Event, D) ->
+    common(Type, Event, gone, D).
+
+%% Milliseconds: a worker whose process has answered anything is replaced at once.
+backoff(0) -> 0;
+backoff(Failures) -> min(10000, 50 bsl min(Failures, 8)).
+
+%%% Events that mean the same in every state
+
+common(info, {hornbeam_open, To, Request}, _, #data{traffic = T} = D) ->
+    ok = hornbeam_worker_traffic:refuse({To, Request}, T),
+    {keep_state, D};
+common(info, Event, _, #data{link = Link, traffic = T} = D) when
+    element(1, Event) =:= hornbeam_body;
+    element(1, Event) =:= hornbeam_credit;
+    element(1, Event) =:= hornbeam_cancel
+->
+    {keep_state, D#data{traffic = hornbeam_worker_traffic:request(Event, Link, T)}};
+common(info, {Port, {exit_status, Status}}, State, #data{port = Port} = D) ->
+    died(Status, State, D);
+common(info, {hornbeam_calls, Event}, State, #data{link = Link, traffic = T} = D) ->
+    {keep_state, D#data{
+        traffic = hornbeam_worker_traffic:call_event(Event, is_up(State), Link, T)
+    }};
+common(info, {'DOWN', _, process, Pid, Reason}, _, #data{link = Link, traffic = T} = D) ->
+    {keep_state, D#data{traffic = hornbeam_worker_traffic:call_down(Pid, Reason, Link, T)}};
+common({call, From}, info, State, D) ->
+    {keep_state, D, [{reply, From, describe(State, D)}]};
+common({call, From}, _, _, D) ->
+    {keep_state, D, [{reply, From, {error, unknown_call}}]};
+common(_, _, _, D) ->
+    %% Ticks, frames and exits of an earlier process.
     {keep_state, D}.
 
-relimit(#data{prefetch = P} = D) ->
-    set_limit(hornbeam_prefetch:limit(P), D).
+is_up(State) -> State =:= ready orelse State =:= stalled orelse State =:= draining.
 
-set_limit(Limit, #data{limit = Limit} = D) when Limit > 0 ->
-    D;
-set_limit(Limit, #data{index = Index, pool = Pool} = D) ->
-    ok = hornbeam_pool:set_limit(Index, Limit, Pool),
-    _ = Limit > D#data.limit andalso hornbeam_pool:queued(Pool) > 0 andalso
-        hornbeam_queue:capacity(Pool),
-    D#data{limit = Limit}.
-
-%%% What goes wrong
-
-%% Deadlines and silence are looked at a few times a second, not per request.
-tick(State, #data{exchanges = X0, link = Link} = D0) ->
-    {Effects, Messages, Stuck, X} = hornbeam_exchanges:overdue(now_ms(), X0),
-    ok = hornbeam_link:send(Messages, Link),
-    D = carry_out(Effects, D0#data{exchanges = X}),
-    Next = {{timeout, tick}, ?TICK, tick},
-    case {State, Stuck, silent(D)} of
-        {draining, _, _} -> drained(Stuck, Next, D);
-        {_, [_ | _], _} -> {next_state, draining, D#data{drain = stuck}};
-        {ready, [], true} -> {next_state, stalled, D};
-        {_, [], _} -> {keep_state, D, [Next]}
-    end.
-
-silent(#data{heard = Heard, options = #{heartbeat := Heartbeat}}) ->
-    now_ms() - Heard > 3 * Heartbeat.
-
-%% Nothing but stuck requests is left: the process cannot be used any more.
-drained(Stuck, Next, #data{exchanges = X} = D) ->
-    case Stuck =/= [] andalso length(Stuck) =:= hornbeam_exchanges:count(X) of
-        true ->
-            ?LOG_ERROR((who(D))#{what => worker_killed, reason => timeout}, ?LOG_META),
-            {next_state, gone, bury(D)};
-        false ->
-            {keep_state, D, [Next]}
-    end.
-
-%% What the worker has not started goes to others.
-give_away(#data{link = Link, exchanges = X0} = D) ->
-    {Effects, X} = hornbeam_exchanges:give_away(hornbeam_link:forbid(Link), X0),
-    carry_out(Effects, D#data{exchanges = X}).
+overdue(#data{link = Link, traffic = T} = D) ->
+    {Stuck, T1} = hornbeam_worker_traffic:overdue(Link, T),
+    {Stuck, D#data{traffic = T1}}.
 
 %% The worker broke the protocol: there is no way to know what it means any more.
 broken({Name, Text}, #data{link = Link} = D) ->
     ?LOG_ERROR((who(D))#{what => worker_protocol_failed, reason => {Name, Text}}, ?LOG_META),
     ok = hornbeam_link:send([{?ERROR, atom_to_binary(Name), Text}], Link),
-    {next_state, gone, bury(failed_once(D))}.
+    {next_state, gone, bury(D)}.
 
 died(0, draining, #data{drain = recycle} = D) ->
     ?LOG_INFO((who(D))#{what => worker_recycled}, ?LOG_META),
     {next_state, gone, bury(D)};
-died(Status, State, #data{exchanges = X} = D) ->
-    Open = hornbeam_exchanges:count(X),
+died(Status, State, #data{traffic = T} = D) ->
+    Open = hornbeam_worker_traffic:count(T),
     ?LOG_ERROR(
         (who(D))#{what => worker_exited, status => Status, state => State, open => Open}, ?LOG_META
     ),
-    {next_state, gone, bury(failed_once(D))}.
-
-who(#data{index = Index, link = Link}) ->
-    #{worker => Index, os_pid => hornbeam_link:os_pid(Link)}.
-
-failed_once(#data{served = 0, failures = N} = D) -> D#data{failures = N + 1};
-failed_once(D) -> D.
+    {next_state, gone, bury(D)}.
 
 %% Kill what may still run, and answer everything it held.
-bury(#data{link = undefined} = D) ->
-    D#data{served = 0};
-bury(#data{link = Link, exchanges = X0, calls = Calls} = D) ->
-    Started = hornbeam_link:close(Link),
-    {Effects, X} = hornbeam_exchanges:fail_all(Started, X0),
-    ok = hornbeam_calls:fail_all(Calls),
-    Empty = D#data{
-        link = undefined, port = undefined, exchanges = X, calls = hornbeam_calls:new(),
-        drain = recycle
-    },
-    (carry_out(Effects, Empty))#data{served = 0}.
+bury(#data{link = undefined, failures = Failures} = D) ->
+    D#data{failures = Failures + 1};
+bury(#data{link = Link, traffic = T, failures = Failures} = D) ->
+    Closed = hornbeam_worker_traffic:close_limit(T),
+    Buried = hornbeam_worker_traffic:fail_all(hornbeam_link:close(Link), Closed),
+    D#data{
+        link = undefined,
+        port = undefined,
+        traffic = Buried,
+        drain = recycle,
+        drained_at = undefined,
+        failures = failures(hornbeam_worker_traffic:answered(T), Failures)
+    }.
 
-%%% Stop
+failures(0, Failures) -> Failures + 1;
+failures(_, _) -> 0.
+
+%%% The end
 
 -spec terminate(term(), atom(), #data{}) -> ok.
-terminate(_Reason, State, #data{port = Port, link = Link} = D) when
-    State =:= ready; State =:= stalled; State =:= draining
-->
+terminate(_Reason, State, #data{port = Port, link = Link} = D) ->
+    _ = is_up(State) andalso ended(Port, Link),
+    _ = bury(D),
+    ok.
+
+ended(Port, Link) ->
     ok = hornbeam_link:send([{?DRAIN}], Link),
     receive
         {Port, {exit_status, _}} -> ok
     after ?STOP_TIMEOUT -> ok
-    end,
-    buried(D);
-terminate(_Reason, _State, D) ->
-    buried(D).
+    end.
 
-buried(D) ->
-    _ = bury(set_limit(0, D)),
-    ok.
+describe(State, #data{boots = Boots, link = Link, traffic = T} = D) ->
+    Info = maps:merge(hornbeam_worker_traffic:info(T), who(D)),
+    Info#{state => State, restarts => max(0, Boots - 1), about => about(Link)}.
 
-describe(State, #data{index = Index, pool = Pool, link = Link} = D) ->
-    #{
-        state => State,
-        load => hornbeam_pool:load(Index, Pool),
-        limit => D#data.limit,
-        served => D#data.served,
-        restarts => max(0, D#data.restarts - 1),
-        os_pid => Link =/= undefined andalso hornbeam_link:os_pid(Link),
-        about => about(Link)
-    }.
+who(#data{index = Index, link = undefined}) ->
+    #{worker => Index, os_pid => undefined};
+who(#data{index = Index, link = Link}) ->
+    #{worker => Index, os_pid => hornbeam_link:os_pid(Link)}.
 
 about(undefined) -> #{};
 about(Link) -> hornbeam_link:about(Link).
 
 now_ms() -> erlang:monotonic_time(millisecond).
-now_us() -> erlang:monotonic_time(microsecond).

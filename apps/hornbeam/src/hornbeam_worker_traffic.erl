@@ -1,0 +1,278 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc What one worker holds, and how it comes and goes: requests out, answers in, slots of the pool.
+%%
+%% Runs in the worker process (`hornbeam_worker_proc', which knows when a worker may have traffic). The rules
+%% are in `hornbeam_exchanges' and `hornbeam_calls'; here their effects are carried out: answers go straight to
+%% the streams, what was not started goes back to the queue, slots are released before the queue is told.
+-module(hornbeam_worker_traffic).
+
+-export([new/3, renew/1]).
+-export([open/3, refuse/2, request/3, packet/3, messages/3, call_event/4, call_down/4]).
+-export([overdue/2, give_away/2, fail_all/2]).
+-export([open_limit/1, close_limit/1]).
+-export([count/1, given/1, answered/1, silent_for/1, info/1]).
+-export_type([state/0, options/0, event/0]).
+
+-include("hornbeam_wire.hrl").
+
+-type options() :: #{
+    threads := pos_integer(),
+    %% Milliseconds.
+    timeout := timeout(),
+    %% Bytes.
+    response_window := pos_integer(),
+    _ => _
+}.
+
+%% What streams say about requests that are open already, see hornbeam_worker.
+-type event() ::
+    {hornbeam_body, hornbeam_wire:exchange_id(), Fin :: boolean(), binary()}
+    | {hornbeam_credit, hornbeam_wire:exchange_id(), pos_integer()}
+    | {hornbeam_cancel, hornbeam_wire:exchange_id(), Reason :: binary()}
+    | {hornbeam_cancel, hornbeam_exchanges:to()}.
+
+-record(traffic, {
+    pool :: hornbeam_pool:pool(),
+    index :: hornbeam_pool:index(),
+    options :: options(),
+    exchanges :: hornbeam_exchanges:state(),
+    calls = hornbeam_calls:new() :: hornbeam_calls:state(),
+    prefetch :: hornbeam_prefetch:state(),
+    %% limit last written to the pool
+    limit = 0 :: non_neg_integer(),
+    %% microseconds: the worker has had work without a pause since then, or since its last answer
+    busy_since = 0 :: integer(),
+    %% milliseconds: the last sign of life
+    heard :: integer(),
+    %% requests that the process of now has answered
+    answered = 0 :: non_neg_integer()
+}).
+-opaque state() :: #traffic{}.
+
+%% @doc No traffic, and none allowed before `open_limit/1'.
+-spec new(hornbeam_pool:pool(), hornbeam_pool:index(), options()) -> state().
+new(Pool, Index, #{threads := Threads} = Options) ->
+    close_limit(#traffic{
+        pool = Pool,
+        index = Index,
+        options = Options,
+        exchanges = hornbeam_exchanges:new(maps:with([timeout, response_window], Options)),
+        prefetch = hornbeam_prefetch:new(Threads),
+        heard = now_ms()
+    }).
+
+%% @doc The same for the next operating-system process of the worker.
+-spec renew(state()) -> state().
+renew(#traffic{pool = Pool, index = Index, options = Options}) ->
+    new(Pool, Index, Options).
+
+%%% Requests out
+
+%% @doc Requests whose slots are claimed, in one packet.
+-spec open([{hornbeam_exchanges:to(), hornbeam_wire:request()}, ...], hornbeam_link:link(), state()) ->
+    state().
+open(Requests, Link, #traffic{exchanges = X0, busy_since = Since} = T) ->
+    Now = now_ms(),
+    {Opens, X} = lists:mapfoldl(
+        fun({To, Request}, Acc) -> hornbeam_exchanges:open(To, Request, Now, Acc) end, X0, Requests
+    ),
+    ok = hornbeam_link:open_exchanges(Opens, Link),
+    Busy =
+        case hornbeam_exchanges:count(X0) of
+            0 -> now_us();
+            _ -> Since
+        end,
+    T#traffic{exchanges = X, busy_since = Busy}.
+
+%% @doc A request that was sent here just before the limit became 0 goes back to the queue.
+-spec refuse({hornbeam_exchanges:to(), hornbeam_wire:request()}, state()) -> ok.
+refuse(Request, #traffic{index = Index, pool = Pool}) ->
+    _ = hornbeam_pool:release(Index, 1, Pool),
+    hornbeam_queue:requeue([Request], Pool).
+
+%% @doc What a stream says about its request; nothing when the worker has closed it meanwhile.
+-spec request(event(), hornbeam_link:link() | undefined, state()) -> state().
+request(Event, Link, #traffic{exchanges = X0} = T) ->
+    {Messages, X} = request(Event, X0),
+    ok = hornbeam_link:send(Messages, Link),
+    T#traffic{exchanges = X}.
+
+request({hornbeam_body, Id, Fin, Data}, X) ->
+    hornbeam_exchanges:body(Id, Fin, Data, now_ms(), X);
+request({hornbeam_credit, Id, N}, X) ->
+    hornbeam_exchanges:credit(Id, N, now_ms(), X);
+request({hornbeam_cancel, Id, Reason}, X) ->
+    hornbeam_exchanges:cancel(Id, Reason, now_ms(), X);
+request({hornbeam_cancel, To}, X) ->
+    case hornbeam_exchanges:find(To, X) of
+        {ok, Id} -> hornbeam_exchanges:cancel(Id, <<"client_gone">>, now_ms(), X);
+        error -> {[], X}
+    end.
+
+%%% Answers in
+
+%% @doc One packet of the worker. After an error the connection cannot go on; what came before it counts.
+-spec packet(binary(), hornbeam_link:link(), state()) ->
+    {ok, state()} | {error, {atom(), binary()}, state()}.
+packet(Packet, Link, T) ->
+    case hornbeam_wire:decode(Packet) of
+        {ok, Messages} -> messages(Messages, Link, T);
+        {error, Error} -> {error, Error, T}
+    end.
+
+%% @doc The same for messages that are decoded already.
+-spec messages([hornbeam_wire:message()], hornbeam_link:link(), state()) ->
+    {ok, state()} | {error, {atom(), binary()}, state()}.
+messages(Messages, Link, #traffic{exchanges = X0} = T0) ->
+    T = T0#traffic{heard = now_ms()},
+    case handle(Messages, [], X0, Link, T) of
+        {ok, Effects, X, T1} -> {ok, answers(Effects, T1#traffic{exchanges = X})};
+        {error, Error, Effects, X, T1} -> {error, Error, answers(Effects, T1#traffic{exchanges = X})}
+    end.
+
+%% Effects are newest first.
+handle([], Effects, X, _, T) ->
+    {ok, Effects, X, T};
+handle([Message | Rest], Effects, X0, Link, #traffic{heard = Now} = T) when
+    element(1, Message) < ?CALL
+->
+    case exchange_message(Message, Now, X0) of
+        {ok, [Effect], X} -> handle(Rest, [Effect | Effects], X, Link, T);
+        {ok, More, X} -> handle(Rest, More ++ Effects, X, Link, T);
+        {error, Error} -> {error, Error, Effects, X0, T}
+    end;
+handle([Message | Rest], Effects, X, Link, #traffic{calls = Calls0} = T) ->
+    case hornbeam_calls:handle(Message, self(), Calls0) of
+        {ok, Replies, Calls} ->
+            ok = hornbeam_link:send(Replies, Link),
+            handle(Rest, Effects, X, Link, T#traffic{calls = Calls});
+        {error, Error} ->
+            {error, Error, Effects, X, T}
+    end.
+
+exchange_message({?BEAT}, _, X) ->
+    {ok, [], X};
+exchange_message({?ERROR, Name, Text}, _, _) ->
+    {error, {worker_error, <<Name/binary, ": ", Text/binary>>}};
+exchange_message(Message, Now, X) when element(1, Message) >= ?OPEN ->
+    hornbeam_exchanges:handle(Message, Now, X);
+exchange_message(Message, _, _) ->
+    Code = integer_to_binary(element(1, Message)),
+    {error, {bad_state, <<"message ", Code/binary, " after READY">>}}.
+
+answers(NewestFirst, #traffic{prefetch = P0, busy_since = Since, answered = Before} = T) ->
+    case carry_out(lists:reverse(NewestFirst), T) of
+        Answers when Answers > 0 ->
+            Now = now_us(),
+            P = hornbeam_prefetch:sample(max(0, Now - Since), Answers, P0),
+            relimit(T#traffic{prefetch = P, busy_since = Now, answered = Before + Answers});
+        _ ->
+            T
+    end.
+
+%% How many requests were answered: slots released, less what was handed back.
+carry_out(Effects, #traffic{pool = Pool, index = Index}) ->
+    {Released, Requeued} = perform(Effects, 0, []),
+    Waiting = hornbeam_pool:release(Index, Released, Pool),
+    ok = hornbeam_queue:requeue(lists:reverse(Requeued), Pool),
+    _ = Waiting andalso Requeued =:= [] andalso hornbeam_queue:capacity(Pool),
+    Released - length(Requeued).
+
+perform([{event, {Connection, _} = To, Id, Event} | Rest], Released, Requeued) ->
+    Connection ! {To, {hornbeam, self(), Id, Event}},
+    perform(Rest, Released, Requeued);
+perform([released | Rest], Released, Requeued) ->
+    perform(Rest, Released + 1, Requeued);
+perform([{requeue, To, Request} | Rest], Released, Requeued) ->
+    perform(Rest, Released, [{To, Request} | Requeued]);
+perform([], Released, Requeued) ->
+    {Released, Requeued}.
+
+%%% Calls
+
+%% @doc An event of a caller, a service or a timer. Up: there is a worker that may be called.
+-spec call_event(hornbeam_calls:event(), Up :: boolean(), hornbeam_link:link() | undefined, state()) ->
+    state().
+call_event(Event, Up, Link, #traffic{calls = Calls} = T) ->
+    called(hornbeam_calls:event(Event, Up, Calls), Link, T).
+
+%% @doc A monitored process has ended.
+-spec call_down(pid(), term(), hornbeam_link:link() | undefined, state()) -> state().
+call_down(Pid, Reason, Link, #traffic{calls = Calls} = T) ->
+    called(hornbeam_calls:down(Pid, Reason, Calls), Link, T).
+
+called({Messages, Calls}, Link, T) ->
+    ok = hornbeam_link:send(Messages, Link),
+    T#traffic{calls = Calls}.
+
+%%% What goes wrong
+
+%% @doc Requests without progress are answered; the ids of those that hold the worker all the same.
+-spec overdue(hornbeam_link:link(), state()) -> {Stuck :: [hornbeam_wire:exchange_id()], state()}.
+overdue(Link, #traffic{exchanges = X0} = T) ->
+    {Effects, Messages, Stuck, X} = hornbeam_exchanges:overdue(now_ms(), X0),
+    ok = hornbeam_link:send(Messages, Link),
+    _ = carry_out(Effects, T),
+    {Stuck, T#traffic{exchanges = X}}.
+
+%% @doc What the worker has not started goes to others.
+-spec give_away(hornbeam_link:link(), state()) -> state().
+give_away(Link, #traffic{exchanges = X0} = T) ->
+    {Effects, X} = hornbeam_exchanges:give_away(hornbeam_link:forbid(Link), X0),
+    _ = carry_out(Effects, T),
+    T#traffic{exchanges = X}.
+
+%% @doc The process is dead: what it had started has failed, the rest goes to others, callers are told.
+-spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> state().
+fail_all(Started, #traffic{exchanges = X0, calls = Calls} = T) ->
+    {Effects, X} = hornbeam_exchanges:fail_all(Started, X0),
+    ok = hornbeam_calls:fail_all(Calls),
+    _ = carry_out(Effects, T),
+    T#traffic{exchanges = X, calls = hornbeam_calls:new()}.
+
+%%% The limit of the pool
+
+%% @doc The worker may hold as many requests as was measured.
+-spec open_limit(state()) -> state().
+open_limit(#traffic{prefetch = P} = T) ->
+    write_limit(hornbeam_prefetch:limit(P), T).
+
+%% @doc The worker gets nothing new.
+-spec close_limit(state()) -> state().
+close_limit(#traffic{index = Index, pool = Pool} = T) ->
+    ok = hornbeam_pool:set_limit(Index, 0, Pool),
+    T#traffic{limit = 0}.
+
+%% A limit of 0 was set by whoever closed it.
+relimit(#traffic{limit = 0} = T) -> T;
+relimit(T) -> open_limit(T).
+
+write_limit(Limit, #traffic{limit = Limit} = T) ->
+    T;
+write_limit(Limit, #traffic{index = Index, pool = Pool, limit = Before} = T) ->
+    ok = hornbeam_pool:set_limit(Index, Limit, Pool),
+    _ = Limit > Before andalso hornbeam_pool:queued(Pool) > 0 andalso hornbeam_queue:capacity(Pool),
+    T#traffic{limit = Limit}.
+
+%%% Figures
+
+-spec count(state()) -> non_neg_integer().
+count(#traffic{exchanges = X}) -> hornbeam_exchanges:count(X).
+
+%% @doc Requests that were given away and that the worker still has to hand back.
+-spec given(state()) -> non_neg_integer().
+given(#traffic{exchanges = X}) -> hornbeam_exchanges:given(X).
+
+-spec answered(state()) -> non_neg_integer().
+answered(#traffic{answered = Answered}) -> Answered.
+
+%% @doc Milliseconds since the worker has last said anything.
+-spec silent_for(state()) -> non_neg_integer().
+silent_for(#traffic{heard = Heard}) -> max(0, now_ms() - Heard).
+
+-spec info(state()) -> #{load := integer(), limit := non_neg_integer(), served := non_neg_integer()}.
+info(#traffic{index = Index, pool = Pool, limit = Limit, answered = Answered}) ->
+    #{load => hornbeam_pool:load(Index, Pool), limit => Limit, served => Answered}.
+
+now_ms() -> erlang:monotonic_time(millisecond).
+now_us() -> erlang:monotonic_time(microsecond).
