@@ -135,7 +135,7 @@ app_over_timeout(_) ->
 
 app_that_lets_go_after_timeout(_) ->
     doc("A worker that was given up as stuck and then finished after all is replaced, not lost."),
-    Port = start(#{timeout => 300}),
+    Port = start(#{timeout => 300, queue_timeout => 20000}),
     Pid = pid(),
     ?assertMatch({504, _}, fetch(Port, "/sleep?900")),
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
