@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the real `hornbeam` command for a test and ends it, whatever the test did.
+"""Starts the real `hornbeam` command, or gunicorn to compare with, and ends it, whatever the test
+did.
 
 Runs in: the tests. Nothing here waits without a deadline: a node that does not say where it serves,
 or does not end, fails the test with what it printed.
@@ -25,6 +26,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 COMMAND = (sys.executable, "-m", "hornbeam_erlang._command")
+GUNICORN = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket")
 
 # Seconds. Generous: a busy machine starts a node and two interpreters in a few.
 START = 60.0
@@ -58,15 +60,30 @@ class Served:
         """The process id of the Erlang node, the command's only child."""
         return children(self.process.pid)[0]
 
+    def worker_pids(self) -> list[int]:
+        """The process ids of the Python workers of the node."""
+        return [pid for pid in descendants(self.node_pid()) if b"hornbeam_erlang.worker" in name(pid)]
+
     def errors(self) -> str:
-        self.stderr.seek(0)
-        return self.stderr.read().decode(errors="replace")
+        # Not read through the shared file position: the child would write at ours.
+        return os.pread(self.stderr.fileno(), 1 << 24, 0).decode(errors="replace")
 
 
 def children(pid: int) -> list[int]:
     """The ids of the child processes of `pid` (Linux)."""
     listing = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in listing.split()]
+
+
+def descendants(pid: int) -> list[int]:
+    """The ids of the processes below `pid`."""
+    found = children(pid)
+    return found + [below for child in found for below in descendants(child)]
+
+
+def name(pid: int) -> bytes:
+    """The command line of a process, NUL between the arguments."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def alive(pid: int) -> bool:

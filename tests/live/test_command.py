@@ -104,6 +104,15 @@ def test_node_does_not_outlive_a_killed_command() -> None:
         wait_until(lambda: not any(map(alive, below)), "every process below the command ended")
 
 
+def test_command_tells_that_its_node_was_killed() -> None:
+    """kill -9 of the node ends the command with 128 + 9, and the workers with it."""
+    with serving("app:application", HELLO, *ONE_WORKER) as served:
+        below = descendants(served.process.pid)
+        os.kill(served.node_pid(), signal.SIGKILL)
+        assert served.process.wait(STOP) == 128 + signal.SIGKILL
+        wait_until(lambda: not any(map(alive, below)), "every process below the command ended")
+
+
 def failure(*argv: str) -> str:
     """What a command that must not start wrote on standard error."""
     with command("--bind", "127.0.0.1:0", *argv) as (process, stderr):
