@@ -36,15 +36,19 @@
     received = 0 :: non_neg_integer(),
     pending = [] :: [binary()],
     body_done = false :: boolean(),
+    %% no worker is owed any more of it
+    body_sent = false :: boolean(),
     %% when the last bytes of the body came; a timer looks at it now and then
     body_seen = 0 :: integer(),
     timer = undefined :: undefined | reference(),
     %% the worker process and the exchange, as soon as they are known
     worker = undefined :: undefined | pid(),
     exchange = 0 :: non_neg_integer(),
-    %% bytes of the body the worker takes, and bytes of the response it is owed
+    %% bytes of the body the worker takes
     body_credit = 0 :: non_neg_integer(),
+    %% bytes of the response the worker is owed; whether a message to ourselves will grant them
     owed = 0 :: non_neg_integer(),
+    granting = false :: boolean(),
     has_body = true :: boolean()
 }).
 
@@ -135,8 +139,8 @@ body(Pending) -> iolist_to_binary(lists:reverse(Pending)).
 -spec info(cowboy_stream:streamid(), term(), #stream{}) -> {cowboy_stream:commands(), #stream{}}.
 info(_, {hornbeam, Worker, Id, Event}, #stream{phase = Phase} = Stream) when Phase =/= closed ->
     event(Event, Stream#stream{worker = Worker, exchange = Id});
-info(_, {sent, N}, Stream) ->
-    {[], sent(N, Stream)};
+info(_, sent, Stream) ->
+    {[], grant(Stream)};
 info(_, body_deadline, Stream) ->
     body_deadline(Stream#stream{timer = undefined});
 info(_, {inform, 101, _}, Stream) ->
@@ -152,10 +156,24 @@ info(_, _, Stream) ->
 terminate(_, switch_protocol, #stream{edge = #{pool := Pool}}) ->
     hornbeam_pool:closed(Pool);
 terminate(StreamID, _, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
-    _ = Timer =/= undefined andalso erlang:cancel_timer(Timer),
     ok = hornbeam_http1_turn:ended(StreamID),
+    ok = forget_messages(Timer, Stream),
     cancel(<<"client_gone">>, Stream),
     hornbeam_pool:closed(Pool).
+
+%% What we sent to ourselves would be for a stream that Cowboy does not know any more.
+forget_messages(Timer, #stream{to = To, granting = Granting}) ->
+    _ = Timer =/= undefined andalso erlang:cancel_timer(Timer) =:= false andalso
+        receive
+            {To, body_deadline} -> ok
+        after 0 -> ok
+        end,
+    _ = Granting andalso
+        receive
+            {To, sent} -> ok
+        after 0 -> ok
+        end,
+    ok.
 
 -spec early_error(
     cowboy_stream:streamid(), cowboy_stream:reason(), cowboy_stream:partial_req(), Resp, cowboy:opts()
@@ -174,7 +192,7 @@ human(_) -> <<"the request cannot be read">>.
 %%% Requests out
 
 dispatch(Body, #stream{to = To, req = Req, edge = #{pool := Pool}} = Stream0) ->
-    Stream = Stream0#stream{phase = waiting},
+    Stream = Stream0#stream{phase = waiting, body_sent = is_binary(Body)},
     Request = request(Req, Body),
     case hornbeam_pool:queued(Pool) =:= 0 andalso hornbeam_pool:claim(Pool) of
         {ok, Index} ->
@@ -217,6 +235,8 @@ address({local, _}) -> {<<>>, 0};
 address({Ip, Port}) -> {list_to_binary(inet:ntoa(Ip)), Port}.
 
 %% The worker has granted credit: pass on what is there, at most that much.
+forward_body(#stream{body_sent = true} = Stream) ->
+    {[], Stream};
 forward_body(#stream{body_credit = 0, body_done = false} = Stream) ->
     {[], Stream};
 forward_body(#stream{worker = Worker, exchange = Id} = Stream) when Worker =:= undefined; Id =:= 0 ->
@@ -232,7 +252,9 @@ forward_body(#stream{pending = Pending, body_credit = Credit, body_done = Done} 
         All ->
             ok = hornbeam_worker:body(Worker, Id, Done, All),
             Size = byte_size(All),
-            {[{flow, Size} || Size > 0], Stream#stream{pending = [], body_credit = Credit - Size}}
+            {[{flow, Size} || Size > 0], Stream#stream{
+                pending = [], body_credit = Credit - Size, body_sent = Done
+            }}
     end.
 
 %%% Answers in
@@ -245,10 +267,8 @@ event({head, Status, Headers}, #stream{phase = waiting} = Stream0) ->
     HasBody = Method =/= <<"HEAD">> andalso Status =/= 204 andalso Status =/= 304,
     {hornbeam_response:head(Status, Headers, Context),
         Stream#stream{phase = streaming, has_body = HasBody}};
-event({data, Data}, #stream{has_body = HasBody, to = {_, _} = To} = Stream) ->
-    %% Cowboy's sending blocks until the kernel has taken the bytes: this message is read after that.
-    self() ! {To, {sent, byte_size(Data)}},
-    {hornbeam_response:data(Data, HasBody), Stream};
+event({data, Data}, #stream{has_body = HasBody} = Stream) ->
+    {hornbeam_response:data(Data, HasBody), owe(byte_size(Data), Stream)};
 event({file, Path, Offset, Bytes}, #stream{has_body = HasBody} = Stream) ->
     {hornbeam_response:file({Path, Offset, Bytes}, HasBody), Stream};
 event({fin, Trailers}, #stream{has_body = HasBody, context = Context} = Stream) ->
@@ -262,16 +282,21 @@ event(Failure, Stream) ->
 unread(#stream{body_done = true} = Stream) -> Stream;
 unread(#stream{context = Context} = Stream) -> Stream#stream{context = Context#{close := true}}.
 
-%% Credit goes back in quarters of the window, not per chunk.
-sent(N, #stream{owed = Owed0, edge = #{response_window := Window}} = Stream) ->
-    case Owed0 + N of
-        Owed when Owed * 4 >= Window, Stream#stream.phase =:= streaming ->
-            #stream{worker = Worker, exchange = Id} = Stream,
-            ok = hornbeam_worker:credit(Worker, Id, Owed),
-            Stream#stream{owed = 0};
-        Owed ->
-            Stream#stream{owed = Owed}
-    end.
+%% Credit goes back in quarters of the window, not per chunk, and when the bytes have left: Cowboy's sending blocks
+%% until the kernel has taken them, so a message to ourselves is read after that.
+owe(N, #stream{owed = Owed, granting = false, edge = #{response_window := Window}} = Stream) when
+    (Owed + N) * 4 >= Window
+->
+    self() ! {Stream#stream.to, sent},
+    Stream#stream{owed = Owed + N, granting = true};
+owe(N, #stream{owed = Owed} = Stream) ->
+    Stream#stream{owed = Owed + N}.
+
+grant(#stream{phase = streaming, worker = Worker, exchange = Id, owed = Owed} = Stream) ->
+    ok = hornbeam_worker:credit(Worker, Id, Owed),
+    Stream#stream{owed = 0, granting = false};
+grant(Stream) ->
+    Stream#stream{granting = false}.
 
 %%% What goes wrong
 
