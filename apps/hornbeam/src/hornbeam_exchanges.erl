@@ -50,6 +50,8 @@
     credit :: integer(),
     %% bytes of BODY the worker still takes
     body_credit = 0 :: non_neg_integer(),
+    %% a BODY with `Fin' went out
+    body_done = false :: boolean(),
     %% when the application counts as stuck, milliseconds of the caller's clock
     deadline :: integer() | infinity
 }).
@@ -110,15 +112,20 @@ milliseconds(Timeout) -> Timeout.
 deadline(_, infinity) -> infinity;
 deadline(Now, Timeout) -> Now + Timeout.
 
-%% @doc More of the request body. A stream sends no more than the worker granted; what arrives for an
-%% exchange that is closed or cancelled is dropped, the messages crossed.
+%% @doc More of the request body. What arrives for an exchange that is closed or cancelled is dropped, the
+%% messages crossed. A stream sends no more than the worker granted and nothing after `Fin'.
 -spec body(hornbeam_wire:exchange_id(), boolean(), binary(), Now :: integer(), state()) ->
     {[hornbeam_wire:message()], state()}.
 body(Id, Fin, Data, Now, #state{open = Open} = State) ->
+    Size = byte_size(Data),
     case Open of
-        #{Id := #exchange{phase = Phase, body_credit = Credit} = E} when Phase =/= cancelled ->
-            Left = max(0, Credit - byte_size(Data)),
-            {[{?BODY, Id, Fin, Data}], store(Id, E#exchange{body_credit = Left}, Now, State)};
+        #{Id := #exchange{phase = cancelled}} ->
+            {[], State};
+        #{Id := #exchange{body_done = false, body_credit = Credit} = E} when Size =< Credit ->
+            Sent = E#exchange{body_done = Fin, body_credit = Credit - Size},
+            {[{?BODY, Id, Fin, Data}], store(Id, Sent, Now, State)};
+        #{Id := #exchange{body_done = Done, body_credit = Credit}} ->
+            error({illegal_body, Id, #{size => Size, credit => Credit, done => Done}});
         #{} ->
             {[], State}
     end.
@@ -150,11 +157,18 @@ store(Id, Exchange, Now, #state{open = Open, config = #{timeout := Timeout}} = S
 
 %% @doc A message of the worker. Effects are newest first: callers fold over many messages.
 -spec handle(hornbeam_wire:message(), Now :: integer(), state()) ->
-    {ok, [effect()], state()} | {error, hornbeam_wire:error()}.
+    {ok, [effect()], state()} | {error, hornbeam_wire:error() | {worker_error, binary()}}.
 handle({?RETURN, Ids}, _Now, State) ->
     returned(Ids, [], State);
-handle({?STARTED, Id}, _Now, State) ->
-    {ok, [], State#state{started = max(Id, State#state.started)}};
+handle({?STARTED, Id}, _Now, #state{started = Started, last_id = Last} = State) when Id =< Last ->
+    {ok, [], State#state{started = max(Id, Started)}};
+handle({?BEAT}, _Now, State) ->
+    {ok, [], State};
+handle({?ERROR, Name, Text}, _Now, _State) ->
+    {error, {worker_error, <<Name/binary, ": ", Text/binary>>}};
+handle(Message, _Now, _State) when element(1, Message) < ?OPEN ->
+    Code = integer_to_binary(element(1, Message)),
+    {error, {bad_state, <<"message ", Code/binary, " after READY">>}};
 handle(Message, Now, #state{open = Open} = State) ->
     Id = element(2, Message),
     case Open of
@@ -197,8 +211,8 @@ step(Message, #exchange{phase = cancelled}, _, State) when
 step(Message, _, _, _) ->
     bad_state(Message, <<"where it is not legal">>).
 
-tell(Id, #exchange{phase = cancelled} = Exchange, _Event, Now, State) ->
-    {ok, [], store(Id, Exchange, Now, State)};
+tell(_Id, #exchange{phase = cancelled}, _Event, _Now, State) ->
+    {ok, [], State};
 tell(Id, #exchange{to = To} = Exchange, Event, Now, State) ->
     {ok, [{event, To, Id, Event}], store(Id, Exchange, Now, State)}.
 
@@ -262,12 +276,13 @@ gone(_Id, #exchange{phase = cancelled}) ->
 -spec drop_given(state()) -> state().
 drop_given(State) -> State#state{given = #{}}.
 
-%% @doc The worker is dead. Exchanges above the mark go to another worker, the others have failed.
+%% @doc The worker is dead. Exchanges above the mark go to another worker, the others have failed. What comes
+%% next has higher ids.
 -spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> {[effect()], state()}.
 fail_all(Above, State0) ->
     {Requeued, #state{open = Open} = State} = give_away(Above, State0),
     Failed = lists:append([failed(Id, E) || {Id, E} <- lists:sort(maps:to_list(Open))]),
-    {Requeued ++ Failed, (new(State#state.config))#state{last_id = 0}}.
+    {Requeued ++ Failed, (new(State#state.config))#state{last_id = State#state.last_id}}.
 
 failed(_Id, #exchange{phase = cancelled}) -> [released];
 failed(Id, #exchange{to = To}) -> [{event, To, Id, {failed, worker_gone}}, released].

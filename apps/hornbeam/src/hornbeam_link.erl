@@ -7,7 +7,7 @@
 
 -export([open/1, handshake/2, send/2, open_exchanges/2, started/1, forbid/1, allow/1, close/1]).
 -export([port/1, os_pid/1, about/1]).
--export_type([link/0, options/0, failure/0]).
+-export_type([link/0, options/0]).
 
 -include("hornbeam_wire.hrl").
 
@@ -19,20 +19,11 @@
     _ => _
 }.
 
--type failure() ::
-    {app_failed, Name :: binary(), Text :: binary()}
-    | {worker_error, Name :: binary(), Text :: binary()}
-    | {version_mismatch, Theirs :: {1..255, 1..255}, Ours :: {1..255, 1..255}}
-    | {protocol, hornbeam_wire:error()}.
-
 -record(link, {
     port :: port(),
     os_pid :: non_neg_integer() | undefined,
     ledger :: hornbeam_ledger:ledger(),
-    boot :: map(),
-    %% what the worker said of itself in HELLO, and the version in force
-    about = #{} :: map(),
-    phase = hello :: hello | boot | ready
+    handshake :: hornbeam_handshake:state()
 }).
 -opaque link() :: #link{}.
 
@@ -46,10 +37,13 @@ open(#{boot := Boot} = Options) ->
     end.
 
 open({ok, Port}, Ledger, Boot) ->
-    Link = #link{port = Port, os_pid = hornbeam_port:os_pid(Port), ledger = Ledger, boot = Boot},
     {ok, Version} = application:get_key(hornbeam, vsn),
     Info = #{<<"version">> => list_to_binary(Version)},
-    _ = send([{?HELLO, ?PROTOCOL_MIN, ?PROTOCOL_MAX, Info}], Link),
+    Handshake = hornbeam_handshake:new({?PROTOCOL_MIN, ?PROTOCOL_MAX}, Info, Boot),
+    Link = #link{
+        port = Port, os_pid = hornbeam_port:os_pid(Port), ledger = Ledger, handshake = Handshake
+    },
+    ok = send([hornbeam_handshake:hello(Handshake)], Link),
     {ok, Link};
 open({error, _} = Error, Ledger, _) ->
     ok = hornbeam_ledger:close(Ledger),
@@ -57,31 +51,22 @@ open({error, _} = Error, Ledger, _) ->
 
 %% @doc Messages of a worker that has not been ready yet. `Rest' is what followed READY.
 -spec handshake([hornbeam_wire:message()], link()) ->
-    {more, link()} | {ready, Rest :: [hornbeam_wire:message()], link()} | {failed, failure()}.
-handshake([], Link) ->
-    {more, Link};
-handshake([{?HELLO, Min, Max, Info} | Rest], #link{phase = hello, boot = Boot} = Link) ->
-    case Min =< ?PROTOCOL_MAX andalso Max >= ?PROTOCOL_MIN of
-        true ->
-            _ = send([{?BOOT, Boot}], Link),
-            About = Info#{<<"protocol">> => min(Max, ?PROTOCOL_MAX)},
-            handshake(Rest, Link#link{phase = boot, about = About});
-        false ->
-            _ = send([{?ERROR, <<"version">>, <<"no version in common">>}], Link),
-            {failed, {version_mismatch, {Min, Max}, {?PROTOCOL_MIN, ?PROTOCOL_MAX}}}
-    end;
-handshake([{?READY, _Info} | Rest], #link{phase = boot, ledger = Ledger} = Link) ->
-    ok = hornbeam_ledger:mapped(Ledger),
-    {ready, Rest, Link#link{phase = ready}};
-handshake([{?FAILED, Name, Text} | _], #link{phase = boot}) ->
-    {failed, {app_failed, Name, Text}};
-handshake([{?ERROR, Name, Text} | _], _) ->
-    {failed, {worker_error, Name, Text}};
-handshake([{?BEAT} | Rest], #link{phase = boot} = Link) ->
-    handshake(Rest, Link);
-handshake([Message | _], #link{phase = Phase}) ->
-    Text = io_lib:format("message ~b while waiting for ~s", [element(1, Message), Phase]),
-    {failed, {protocol, {bad_state, iolist_to_binary(Text)}}}.
+    {more, link()}
+    | {ready, Rest :: [hornbeam_wire:message()], link()}
+    | {failed, hornbeam_handshake:failure()}.
+handshake(Messages, #link{handshake = Handshake0, ledger = Ledger} = Link) ->
+    case hornbeam_handshake:handle(Messages, Handshake0) of
+        {more, Out, Handshake} ->
+            ok = send(Out, Link),
+            {more, Link#link{handshake = Handshake}};
+        {ready, Out, Rest, Handshake} ->
+            ok = send(Out, Link),
+            ok = hornbeam_ledger:mapped(Ledger),
+            {ready, Rest, Link#link{handshake = Handshake}};
+        {failed, Out, Reason} ->
+            ok = send(Out, Link),
+            {failed, Reason}
+    end.
 
 %% @doc Write messages in one packet. When the process has ended already they are lost with it; its
 %% exit status is on its way.
@@ -133,4 +118,4 @@ port(#link{port = Port}) -> Port.
 os_pid(#link{os_pid = OsPid}) -> OsPid.
 
 -spec about(link()) -> map().
-about(#link{about = About}) -> About.
+about(#link{handshake = Handshake}) -> hornbeam_handshake:about(Handshake).

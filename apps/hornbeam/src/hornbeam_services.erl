@@ -78,7 +78,5 @@ fault(Id, Name, Details) ->
 text(Text) when is_binary(Text) -> Text;
 text(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
 text([]) -> <<>>;
-text(Term) -> cut(unicode:characters_to_binary(io_lib:format("~0tP", [Term, 200]))).
-
-cut(<<Text:?MAX_TEXT/binary, _/binary>>) -> Text;
-cut(Text) -> Text.
+text(Term) ->
+    hornbeam_wire:cut_text(unicode:characters_to_binary(io_lib:format("~0tP", [Term, 200]))).

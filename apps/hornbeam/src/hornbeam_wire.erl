@@ -8,7 +8,7 @@
 
 -export([encode/1, decode/1]).
 -export([request/1, encode_opens/1]).
--export([encode_value/1, decode_value/1]).
+-export([encode_value/1, decode_value/1, cut_text/1]).
 -export_type([message/0, exchange_id/0, call_id/0, error/0, request/0, fields/0]).
 
 -include("hornbeam_wire.hrl").
@@ -79,8 +79,29 @@ check(Messages) ->
         none -> {ok, Messages};
         too_many -> bad_packet(<<"more messages than the limit">>);
         improper -> bad_packet(<<"an improper list of messages">>);
-        {bad, Message} -> {error, {bad_message, describe(Message)}}
+        {bad, Message} -> fault(Message, Messages)
     end.
+
+%% Every field of a legal message has a type of this layer, so that the rest need be looked at only here.
+fault(Message, Messages) ->
+    case is_restricted(Messages) of
+        true -> {error, {bad_message, describe(Message)}};
+        false -> bad_packet(<<"a term that is not of this layer">>)
+    end.
+
+-define(MIN_INTEGER, -16#8000000000000000).
+-define(MAX_INTEGER, 16#FFFFFFFFFFFFFFFF).
+
+%% PROTOCOL.md, section 3: integers of 64 bits, binaries, tuples, proper lists, maps, three atoms.
+is_restricted(Term) when is_binary(Term) -> true;
+is_restricted(Term) when is_integer(Term) -> Term >= ?MIN_INTEGER andalso Term =< ?MAX_INTEGER;
+is_restricted(Term) when is_atom(Term) -> Term =:= true orelse Term =:= false orelse Term =:= undefined;
+is_restricted([]) -> true;
+is_restricted([First | Rest]) -> is_restricted(First) andalso is_list(Rest) andalso is_restricted(Rest);
+is_restricted(Term) when is_tuple(Term) -> is_restricted(tuple_to_list(Term));
+is_restricted(Term) when is_map(Term) ->
+    is_restricted(maps:keys(Term)) andalso is_restricted(maps:values(Term));
+is_restricted(_) -> false.
 
 bad([], _) -> none;
 bad([_ | _], 0) -> too_many;
@@ -91,7 +112,7 @@ bad([Message | Rest], N) ->
     end;
 bad(_, _) -> improper.
 
--define(IS_ID(Id), is_integer(Id), Id > 0, Id < 16#8000000000000000).
+-define(IS_ID(Id), is_integer(Id), Id > 0, Id =< ?MAX_INTEGER).
 
 %% What a worker may send; everything else is bad_message.
 legal({?RESPONSE, Id, Status, Headers, Data}) when ?IS_ID(Id), is_binary(Data) ->
@@ -99,18 +120,19 @@ legal({?RESPONSE, Id, Status, Headers, Data}) when ?IS_ID(Id), is_binary(Data) -
 legal({?DATA, Id, Data}) when ?IS_ID(Id), is_binary(Data), Data =/= <<>> -> true;
 legal({?HEAD, Id, Status, Headers}) when ?IS_ID(Id) ->
     is_status(Status) andalso are_headers(Headers);
-legal({?END, Id, Trailers}) when ?IS_ID(Id) -> are_headers(Trailers);
+legal({?END, Id, Trailers}) when ?IS_ID(Id), is_map(Trailers) -> are_flat(maps:to_list(Trailers));
 legal({?BODY_CREDIT, Id, N}) when ?IS_ID(Id), is_integer(N), N > 0, N =< 16#80000000 -> true;
 legal({?SEND_FILE, Id, Path, Offset, N}) when
-    ?IS_ID(Id), is_binary(Path), is_integer(Offset), Offset >= 0, is_integer(N), N > 0
+    ?IS_ID(Id), is_binary(Path), Path =/= <<>>, is_integer(Offset), Offset >= 0, Offset =< ?MAX_INTEGER,
+    is_integer(N), N > 0, N =< ?MAX_INTEGER
 -> true;
 legal({?ABORT, Id, Name, Text}) when ?IS_ID(Id), is_binary(Name), is_binary(Text) -> true;
 legal({?RETURN, [_ | _] = Ids}) -> are_ids(Ids);
 legal({?STARTED, Id}) when ?IS_ID(Id) -> true;
 legal({?BEAT}) -> true;
 legal({?CALL, Id, Origin, Timeout, Service, Payload}) when
-    ?IS_ID(Id), is_integer(Origin), Origin >= 0, is_integer(Timeout), Timeout > 0,
-    Timeout =< 16#FFFFFFFF, is_binary(Service), is_binary(Payload),
+    ?IS_ID(Id), is_integer(Origin), Origin >= 0, Origin =< ?MAX_INTEGER,
+    is_integer(Timeout), Timeout > 0, Timeout =< 16#FFFFFFFF, is_binary(Service), is_binary(Payload),
     byte_size(Payload) =< ?MAX_PAYLOAD
 -> true;
 legal({?RESULT, Id, Payload}) when
@@ -125,11 +147,14 @@ legal({?CAST, Service, Payload}) when
 -> true;
 legal({?HELLO, Min, Max, Info}) when
     is_integer(Min), is_integer(Max), Min > 0, Min =< Max, Max < 256, is_map(Info)
--> true;
-legal({?READY, Info}) when is_map(Info) -> true;
+-> is_info(Info);
+legal({?READY, Info}) when is_map(Info) -> is_info(Info);
 legal({?FAILED, Name, Text}) when is_binary(Name), is_binary(Text) -> true;
 legal({?ERROR, Name, Text}) when is_binary(Name), is_binary(Text) -> true;
 legal(_) -> false.
+
+%% The keys are binaries, the values what the sender's package makes of them.
+is_info(Info) -> lists:all(fun is_binary/1, maps:keys(Info)) andalso is_restricted(Info).
 
 is_status(Status) -> is_integer(Status) andalso Status >= 200 andalso Status =< 999.
 
@@ -142,6 +167,10 @@ all_headers([{<<"set-cookie">>, _} | _]) -> false;
 all_headers([{Name, Value} | Rest]) when is_binary(Name), Name =/= <<>>, is_binary(Value) ->
     all_headers(Rest);
 all_headers(_) -> false.
+
+are_flat([]) -> true;
+are_flat([{Name, Value} | Rest]) when is_binary(Name), Name =/= <<>>, is_binary(Value) -> are_flat(Rest);
+are_flat(_) -> false.
 
 are_binaries([]) -> true;
 are_binaries([B | Rest]) when is_binary(B) -> are_binaries(Rest);
@@ -161,6 +190,18 @@ describe(_) ->
 
 bad_packet(Text) ->
     {error, {bad_packet, Text}}.
+
+%% @doc Text as ERROR may carry it, at most 65536 bytes. UTF-8 is never cut within a character.
+-spec cut_text(binary()) -> binary().
+cut_text(Text) when byte_size(Text) =< ?MAX_TEXT -> Text;
+cut_text(Text) -> cut_text(Text, ?MAX_TEXT).
+
+cut_text(Text, Size) ->
+    case binary:at(Text, Size) band 2#11000000 of
+        %% A continuation byte comes next; a character has at most three of them.
+        2#10000000 when Size > ?MAX_TEXT - 3 -> cut_text(Text, Size - 1);
+        _ -> binary:part(Text, 0, Size)
+    end.
 
 %% @doc A value as the payload of a call, cast or result (design section 4).
 -spec encode_value(term()) -> {ok, binary()} | {error, too_large}.

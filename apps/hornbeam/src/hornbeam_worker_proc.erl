@@ -303,7 +303,7 @@ overdue(#data{link = Link, traffic = T} = D) ->
 %% The worker broke the protocol: there is no way to know what it means any more.
 broken({Name, Text}, #data{link = Link} = D) ->
     ?LOG_ERROR((who(D))#{what => worker_protocol_failed, reason => {Name, Text}}, ?LOG_META),
-    ok = hornbeam_link:send([{?ERROR, atom_to_binary(Name), Text}], Link),
+    ok = hornbeam_link:send([{?ERROR, atom_to_binary(Name), hornbeam_wire:cut_text(Text)}], Link),
     {next_state, gone, bury(D)}.
 
 died(0, draining, #data{drain = recycle} = D) ->

@@ -63,8 +63,9 @@ new(Pool, Index, #{threads := Threads} = Options) ->
 
 %% @doc The same for the next operating-system process of the worker.
 -spec renew(state()) -> state().
-renew(#traffic{pool = Pool, index = Index, options = Options}) ->
-    new(Pool, Index, Options).
+renew(#traffic{pool = Pool, index = Index, options = Options, exchanges = X}) ->
+    %% Ids go on: what a stream still says about an exchange of the last process means none of the next.
+    (new(Pool, Index, Options))#traffic{exchanges = X}.
 
 %%% Requests out
 
@@ -136,7 +137,7 @@ handle([], Effects, X, _, T) ->
 handle([Message | Rest], Effects, X0, Link, #traffic{heard = Now} = T) when
     element(1, Message) < ?CALL
 ->
-    case exchange_message(Message, Now, X0) of
+    case hornbeam_exchanges:handle(Message, Now, X0) of
         {ok, [Effect], X} -> handle(Rest, [Effect | Effects], X, Link, T);
         {ok, More, X} -> handle(Rest, More ++ Effects, X, Link, T);
         {error, Error} -> {error, Error, Effects, X0, T}
@@ -149,16 +150,6 @@ handle([Message | Rest], Effects, X, Link, #traffic{calls = Calls0} = T) ->
         {error, Error} ->
             {error, Error, Effects, X, T}
     end.
-
-exchange_message({?BEAT}, _, X) ->
-    {ok, [], X};
-exchange_message({?ERROR, Name, Text}, _, _) ->
-    {error, {worker_error, <<Name/binary, ": ", Text/binary>>}};
-exchange_message(Message, Now, X) when element(1, Message) >= ?OPEN ->
-    hornbeam_exchanges:handle(Message, Now, X);
-exchange_message(Message, _, _) ->
-    Code = integer_to_binary(element(1, Message)),
-    {error, {bad_state, <<"message ", Code/binary, " after READY">>}}.
 
 answers(NewestFirst, #traffic{prefetch = P0, busy_since = Since, answered = Before} = T) ->
     case carry_out(lists:reverse(NewestFirst), T) of

@@ -1,0 +1,82 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The greeting of a worker, until it is ready or has failed: PROTOCOL.md, section 4.1.
+%%
+%% Pure: messages of the worker go in, messages for it come out. Runs in the worker process, for
+%% `hornbeam_link', which sends them.
+-module(hornbeam_handshake).
+
+-export([new/3, hello/1, handle/2, about/1]).
+-export_type([state/0, versions/0, failure/0]).
+
+-include("hornbeam_wire.hrl").
+
+-type versions() :: {Min :: 1..255, Max :: 1..255}.
+
+-type failure() ::
+    {app_failed, Name :: binary(), Text :: binary()}
+    | {worker_error, Name :: binary(), Text :: binary()}
+    | {version_mismatch, Theirs :: versions(), Ours :: versions()}
+    | {protocol, hornbeam_wire:error()}.
+
+-record(state, {
+    versions :: versions(),
+    %% of our HELLO and of BOOT
+    info :: map(),
+    boot :: map(),
+    %% what the worker said of itself in HELLO, and the version in force
+    about = #{} :: map(),
+    phase = hello :: hello | boot | ready
+}).
+-opaque state() :: #state{}.
+
+%% @doc Info and Boot are the fields of HELLO and BOOT.
+-spec new(versions(), Info :: map(), Boot :: map()) -> state().
+new(Versions, Info, Boot) ->
+    #state{versions = Versions, info = Info, boot = Boot}.
+
+%% @doc What the node says first.
+-spec hello(state()) -> hornbeam_wire:message().
+hello(#state{versions = {Min, Max}, info = Info}) ->
+    {?HELLO, Min, Max, Info}.
+
+%% @doc Messages of a worker that has not been ready yet; `Out' is for it. `Rest' is what followed READY.
+-spec handle([hornbeam_wire:message()], state()) ->
+    {more, Out :: [hornbeam_wire:message()], state()}
+    | {ready, Out :: [hornbeam_wire:message()], Rest :: [hornbeam_wire:message()], state()}
+    | {failed, Out :: [hornbeam_wire:message()], failure()}.
+handle(Messages, State) ->
+    handle(Messages, [], State).
+
+handle([], Out, State) ->
+    {more, Out, State};
+handle([{?HELLO, Min, Max, Info} | Rest], Out, #state{phase = hello} = State) ->
+    #state{versions = {OurMin, OurMax} = Ours, boot = Boot} = State,
+    case Min =< OurMax andalso Max >= OurMin of
+        true ->
+            About = Info#{<<"protocol">> => min(Max, OurMax)},
+            handle(Rest, Out ++ [{?BOOT, Boot}], State#state{phase = boot, about = About});
+        false ->
+            Error = {?ERROR, <<"version">>, <<"no version in common">>},
+            {failed, Out ++ [Error], {version_mismatch, {Min, Max}, Ours}}
+    end;
+handle([{?READY, _Info} | Rest], Out, #state{phase = boot} = State) ->
+    {ready, Out, Rest, State#state{phase = ready}};
+handle([{?FAILED, Name, Text} | _], Out, #state{phase = boot}) ->
+    {failed, Out, {app_failed, Name, Text}};
+handle([{?ERROR, Name, Text} | _], Out, _) ->
+    {failed, Out, {worker_error, Name, Text}};
+handle([{?BEAT} | Rest], Out, #state{phase = boot} = State) ->
+    handle(Rest, Out, State);
+handle([Message | _], Out, #state{phase = Phase}) ->
+    Text = io_lib:format("message ~b while waiting for ~s", [element(1, Message), awaited(Phase)]),
+    refuse(iolist_to_binary(Text), Out).
+
+awaited(hello) -> "HELLO";
+awaited(boot) -> "READY".
+
+refuse(Text, Out) ->
+    {failed, Out ++ [{?ERROR, <<"bad_state">>, Text}], {protocol, {bad_state, Text}}}.
+
+%% @doc `Info' of the worker's HELLO, with `<<"protocol">>', the version in force; empty before that.
+-spec about(state()) -> map().
+about(#state{about = About}) -> About.

@@ -1,0 +1,229 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Every conversation of the vectors, run from the node's side: greeting, exchanges and calls, as the
+%% worker process puts them together, without a process of either side.
+%% Runs in: the EUnit process, which is the owner of the services that calls start.
+-module(hornbeam_conversation_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+-include("hornbeam_wire.hrl").
+
+-define(REST_OF_OPEN(Message), list_to_tuple(lists:nthtail(3, tuple_to_list(Message)))).
+
+-record(node, {
+    phase :: greeting | serving | over,
+    handshake :: hornbeam_handshake:state() | undefined,
+    exchanges :: hornbeam_exchanges:state(),
+    calls = hornbeam_calls:new() :: hornbeam_calls:state(),
+    %% aliases of the calls that the vector makes, by id
+    callers = #{} :: #{pos_integer() => reference()},
+    %% what the node has said and the vector has not come to yet
+    said = [] :: [hornbeam_wire:message()]
+}).
+
+conversation_test_() ->
+    [{binary_to_list(Name), fun() -> run(C) end} || #{<<"name">> := Name} = C <- conversations()].
+
+conversations() -> message_vectors:read("conversations.json", 100).
+
+run(#{<<"steps">> := [_ | _] = Steps} = Conversation) ->
+    Outcome = lists:foldl(fun step/2, begin_with(Conversation), Steps),
+    flush(),
+    Outcome.
+
+%%% The beginning
+
+begin_with(#{<<"begin">> := <<"ready">>} = C) ->
+    (node_of(C))#node{phase = serving};
+begin_with(#{<<"begin">> := <<"start">>, <<"steps">> := Steps} = C) ->
+    Handshake = hornbeam_handshake:new(versions(Steps), #{}, boot(Steps)),
+    (node_of(C))#node{
+        phase = greeting, handshake = Handshake, said = [hornbeam_handshake:hello(Handshake)]
+    }.
+
+node_of(#{<<"response_window">> := Window}) ->
+    #node{exchanges = hornbeam_exchanges:new(#{timeout => infinity, response_window => Window})}.
+
+%% The node of some vectors is a newer one.
+versions(Steps) ->
+    case [{Min, Max} || {?HELLO, Min, Max, _} <- of_node(Steps)] of
+        [Versions | _] -> Versions;
+        [] -> {?PROTOCOL_MIN, ?PROTOCOL_MAX}
+    end.
+
+boot(Steps) ->
+    case [Config || {?BOOT, Config} <- of_node(Steps)] of
+        [Config | _] -> Config;
+        [] -> #{}
+    end.
+
+of_node(Steps) ->
+    [message_vectors:message(M) || #{<<"from">> := <<"node">>, <<"message">> := M} <- Steps].
+
+%%% Steps
+
+step(_, stopped) ->
+    stopped;
+%% The mark in the ledger is for the end of a worker, not for what it says.
+step(#{<<"do">> := <<"start">>}, Node) ->
+    Node;
+step(#{<<"only">> := <<"worker">>}, _) ->
+    stopped;
+step(#{<<"from">> := <<"worker">>, <<"message">> := M} = Step, Node) ->
+    {ok, [Message]} = hornbeam_wire:decode(hornbeam_wire:encode([message_vectors:message(M)])),
+    heard(Message, maps:get(<<"error">>, Step, none), Node);
+step(#{<<"from">> := <<"node">>, <<"message">> := M} = Step, Node) ->
+    Message = message_vectors:message(M),
+    case Step of
+        #{<<"error">> := Error} -> refused(Message, Error, Node);
+        #{<<"dropped">> := true} -> crossed(Message, Node);
+        #{} -> said(Message, Node)
+    end.
+
+%%% What the worker says
+
+heard(Message, none, Node) ->
+    {ok, Heard} = handle(Message, Node),
+    Heard;
+heard(Message, Error, Node) ->
+    {error, {Name, Text}} = handle(Message, Node),
+    ?assertEqual(Error, atom_to_binary(Name)),
+    ?assert(is_binary(Text) andalso Text =/= <<>>),
+    stopped.
+
+handle(_, #node{phase = over}) ->
+    {error, {bad_state, <<"after the end">>}};
+handle(Message, #node{phase = greeting, handshake = Handshake, said = Said} = Node) ->
+    case hornbeam_handshake:handle([Message], Handshake) of
+        {more, Out, Next} -> {ok, Node#node{handshake = Next, said = Said ++ Out}};
+        {ready, Out, [], _} -> {ok, Node#node{phase = serving, said = Said ++ Out}};
+        {failed, Out, {protocol, Error}} -> ?assertMatch([{?ERROR, _, _}], Out), {error, Error};
+        {failed, Out, _} -> {ok, Node#node{phase = over, said = Said ++ Out}}
+    end;
+handle(Message, #node{exchanges = X} = Node) when element(1, Message) < ?CALL ->
+    case hornbeam_exchanges:handle(Message, 0, X) of
+        {ok, _Effects, Next} -> {ok, Node#node{exchanges = Next}};
+        {error, _} = Error -> Error
+    end;
+handle(Message, #node{calls = Calls, said = Said} = Node) ->
+    case hornbeam_calls:handle(Message, self(), Calls) of
+        {ok, Out, Next} -> {ok, Node#node{calls = Next, said = Said ++ Out}};
+        {error, _} = Error -> Error
+    end.
+
+%%% What the node says
+
+%% A legal message of the node is one that it says by itself, or that it says when it is asked to.
+said(Message, #node{said = Said} = Node) ->
+    case lists:member(Message, Said) of
+        true -> Node#node{said = lists:delete(Message, Said)};
+        false -> asked(Message, Node)
+    end.
+
+asked(Message, Node) ->
+    {Out, Next} = say(Message, Node),
+    ?assertEqual([Message], Out),
+    Next.
+
+%% It crosses the message that closed what it is about; a node that has read that one says nothing, or has
+%% said it by itself at that time.
+crossed(Message, #node{said = Said} = Node) ->
+    case lists:member(Message, Said) of
+        true ->
+            Node#node{said = lists:delete(Message, Said)};
+        false ->
+            {[], Next} = say(Message, Node),
+            Next
+    end.
+
+say({?ERROR, _, _} = Message, Node) ->
+    {[Message], Node#node{phase = over}};
+say({?DRAIN} = Message, Node) ->
+    {[Message], Node};
+say(Message, #node{exchanges = X} = Node) when element(1, Message) < ?CALL ->
+    {Out, Next} = say_exchange(Message, X),
+    {Out, Node#node{exchanges = Next}};
+say({?CALL, Id, Origin, Timeout, Service, Payload}, #node{callers = Callers, phase = Phase} = Node) ->
+    Ref = alias(),
+    Event = {call, Ref, self(), Origin, Timeout, Service, Payload},
+    {Out, Next} = hornbeam_calls:event(Event, Phase =:= serving, Node#node.calls),
+    {Out, Node#node{calls = Next, callers = Callers#{Id => Ref}}};
+say(Message, #node{calls = Calls, callers = Callers} = Node) ->
+    {Out, Next} = hornbeam_calls:event(call_event(Message, Callers), true, Calls),
+    {Out, Node#node{calls = Next}}.
+
+say_exchange({?OPEN, _, _, _, _, _, _, _, _, _} = Message, X) ->
+    To = {self(), element(2, Message)},
+    {Open, Next} = hornbeam_exchanges:open(To, hornbeam_wire:request(?REST_OF_OPEN(Message)), 0, X),
+    {binary_to_term(iolist_to_binary(hornbeam_wire:encode_opens([Open]))), Next};
+say_exchange({?BODY, Id, Fin, Data}, X) -> hornbeam_exchanges:body(Id, Fin, Data, 0, X);
+say_exchange({?CREDIT, Id, N}, X) -> hornbeam_exchanges:credit(Id, N, 0, X);
+say_exchange({?CANCEL, Id, Reason}, X) -> hornbeam_exchanges:cancel(Id, Reason, 0, X).
+
+call_event({?REVOKE, Id}, Callers) -> {revoke, maps:get(Id, Callers, make_ref())};
+call_event({?CAST, Service, Payload}, _) -> {cast, Service, Payload};
+call_event(Answer, _) -> {done, element(2, Answer), Answer}.
+
+%%% What the node must not say
+
+refused({?HELLO, _, _, _}, <<"version">>, #node{said = Said}) ->
+    ?assertMatch([_, {?ERROR, <<"version">>, _}], Said),
+    stopped;
+refused(Message, <<"bad_state">>, Node) ->
+    case has_means(Message, Node) of
+        true -> refuses(Message, Node);
+        false -> stopped
+    end.
+
+refuses({?BODY, _, _, _} = Message, Node) ->
+    try say(Message, Node) of
+        {Out, _} -> ?assertEqual([], Out)
+    catch
+        error:{illegal_body, _, _} -> ok
+    end,
+    stopped;
+refuses(Message, Node) ->
+    ?assertMatch({[], _}, say(Message, Node)),
+    stopped.
+
+%% Ids are chosen by the state machines; the greeting says each thing once; nothing is opened in a state of the
+%% worker process but ready, which comes once; a stream whose request was sent whole has no body left; an origin
+%% is what `hornbeam_services' was given.
+has_means({Code, _, _, _}, _) when Code =:= ?HELLO -> false;
+has_means(Message, _) when element(1, Message) =:= ?BOOT; element(1, Message) =:= ?OPEN -> false;
+has_means({?DRAIN}, _) -> false;
+has_means({?CALL, 1, _, _, _, _}, #node{phase = Phase}) -> Phase =/= serving;
+has_means({?BODY, 1, true, <<>>}, _) -> false;
+has_means(_, _) -> true.
+
+%% Answers of services, ends of their processes, deadlines.
+flush() ->
+    receive
+        _ -> flush()
+    after 0 -> ok
+    end.
+
+%%% Nothing is skipped in silence
+
+%% The conversations in which the runner stops before an illegal step of the node, for it cannot be said.
+unspeakable_test() ->
+    Illegal = [
+        {Name, message_vectors:message(M), begin_with(C)}
+     || #{<<"name">> := Name, <<"steps">> := Steps} = C <- conversations(),
+        #{<<"from">> := <<"node">>, <<"message">> := M, <<"error">> := <<"bad_state">>} <- Steps
+    ],
+    ?assertEqual(
+        lists:sort([
+            <<"a second HELLO">>, <<"BOOT before HELLO">>, <<"BOOT twice">>,
+            <<"OPEN while the application loads">>, <<"OPEN with an id that was used">>,
+            <<"OPEN with an id that is open">>, <<"OPEN with a lower id">>, <<"OPEN after DRAIN">>,
+            <<"DRAIN twice">>, <<"CALL of the node with an id that was used">>,
+            <<"BODY for a request that came whole">>, <<"an origin that was never made">>
+        ]),
+        lists:sort([Name || {Name, M, Node} <- Illegal, not has_means(M, Node)])
+    ).
+
+every_step_has_a_meaning_test() ->
+    Steps = lists:append([S || #{<<"steps">> := S} <- conversations()]),
+    Known = [S || #{<<"from">> := From} = S <- Steps, lists:member(From, [<<"node">>, <<"worker">>])],
+    Started = [S || #{<<"do">> := <<"start">>} = S <- Steps],
+    ?assertEqual(length(Steps), length(Known) + length(Started)).
