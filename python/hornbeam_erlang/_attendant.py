@@ -67,7 +67,7 @@ class Attendant:
         hub = self._hub
         if self._quiet > LINGER_TICKS:
             self._sleep()
-        elif self._stuck > STUCK_TICKS and hub.busy and not hub.threads.has_leader():
+        elif self._stuck > STUCK_TICKS and hub.is_full() and not hub.threads.has_leader():
             # Wakes for a message or for the end of the node.
             self._reader.poll(min(STUCK_POLL_SECONDS, self._beat_in()))
         else:
@@ -100,7 +100,7 @@ class Attendant:
         if hub.deadlines:
             hub.answer_overdue()
         self._quiet = 0 if self._is_needed() or not self._stuck else self._quiet + 1
-        if self._stuck and hub.busy:
+        if self._stuck and hub.is_full():
             hub.threads.read_ready()
             if self._stuck >= STUCK_TICKS:
                 hub.hand_back(taken)

@@ -69,6 +69,7 @@ class Hub:
         boot: BOOT, once it is there.
         taken: grows whenever a thread takes work; the end of the boot counts, too.
         busy: how many threads run one now; the main thread counts from its start.
+        thread_count: how many threads take work.
         ring: wakes the attendant if it sleeps.
     """
 
@@ -82,6 +83,7 @@ class Hub:
         self.boot: Message | None = None
         self.taken = 0
         self.busy = 1
+        self.thread_count = 1
         self.drained = False
         self.ring: Callable[[], None] = _nobody
         self.threads = Leadership(transport, self._receive, self.work)
@@ -222,6 +224,10 @@ class Hub:
             awaited.waiter = None
             with self.mutex:
                 self.threads.rebalance()
+
+    def is_full(self) -> bool:
+        """Whether no thread is free to take work, or to read."""
+        return self.busy >= self.thread_count
 
     def hand_back(self, taken: int) -> None:
         """Gives the node what nobody here has started, since nobody here will soon.

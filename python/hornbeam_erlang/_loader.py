@@ -42,7 +42,7 @@ def load(specification: str) -> Callable[..., Any]:
     is_factory = path.endswith("()")
     found = _resolve(_import(module_name), module_name, path.removesuffix("()"))
     if not callable(found):
-        text = f"{specification!r} is a {type(found).__name__}, which cannot be called"
+        text = f"{specification!r} is of type {type(found).__name__}, which cannot be called"
         raise LoadError("not_callable", text)
     return _make(found, specification) if is_factory else found
 
@@ -92,6 +92,6 @@ def _make(factory: Callable[[], object], specification: str) -> Callable[..., An
         text = f"{specification!r} raised\n{format_exception(exc)}"
         raise LoadError("factory_failed", text) from exc
     if not callable(made):
-        text = f"{specification!r} returned a {type(made).__name__}, which cannot be called"
+        text = f"{specification!r} returned a value of type {type(made).__name__}, not a callable"
         raise LoadError("not_callable", text)
     return made

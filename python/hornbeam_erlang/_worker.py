@@ -126,6 +126,7 @@ def _boot(hub: Hub, config: Config) -> Serve:
     gc.freeze()
     serve = WSGI(hub, application, config).serve
     _calls.connect(hub)
+    hub.thread_count = config.threads
     hub.taken += 1
     hub.send((READY, {}))
     hub.flush()

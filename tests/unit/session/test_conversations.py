@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from hornbeam_erlang._session import (
     GREETED,
     GREETING,
@@ -37,8 +38,8 @@ def ready_session(response_window: int = 10, request_window: int = 10) -> Sessio
     session = Session()
     session.response_window, session.request_window = response_window, request_window
     session.send((HELLO, 1, 1, {}))
-    for message in ((HELLO, 1, 1, {}), (BOOT, {})):
-        assert session.receive(message)
+    assert session.receive((HELLO, 1, 1, {}))
+    assert session.receive((BOOT, {}))
     session.send((READY, {}))
     assert session.phase is SERVING
     return session
@@ -89,7 +90,8 @@ def run_sent(session: Session, message: Message, step: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=[c["name"] for c in CONVERSATIONS])
 def test_conversation(conversation: dict[str, Any]) -> None:
-    """Each step is taken, dropped or refused as the vector says; an illegal one is neither sent nor received."""
+    """Each step is taken, dropped or refused as the vector says; an illegal one is neither sent
+    nor received."""
     session = begin(conversation)
     assert conversation["steps"]
     for step in conversation["steps"]:
@@ -103,7 +105,8 @@ def test_an_error_is_the_last_step() -> None:
 
 
 def test_every_message_occurs() -> None:
-    """The conversations use every message of version 1, so that none is without a test of its states."""
+    """The conversations use every message of version 1, so that none is without a test of its
+    states."""
     used = {step["message"][0] for c in CONVERSATIONS for step in c["steps"] if "message" in step}
     assert used == set(vectors.CODES)
 
@@ -167,7 +170,8 @@ def test_a_whole_request_costs_no_flow() -> None:
 
 
 def test_flow_of_a_closed_exchange_is_not_kept() -> None:
-    """A flow asked for while its exchange closes is not stored: the reader and the application may race."""
+    """A flow asked for while its exchange closes is not stored: the reader and the application may
+    race."""
     session = ready_session()
     session.receive(opening(1))
     session.start(1)

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hornbeam_erlang import codec
 from hornbeam_erlang._wire import (
     FROM_NODE,
@@ -42,7 +46,8 @@ def test_every_frame_is_good_or_bad() -> None:
 
 @pytest.mark.parametrize("entry", GOOD, ids=names(GOOD))
 def test_good_frame(entry: dict[str, Any]) -> None:
-    """A legal packet gives its messages, and the same messages encode to a packet that gives them again."""
+    """A legal packet gives its messages, and the same messages encode to a packet that gives them
+    again."""
     messages = [vectors.message(item) for item in entry["messages"]]
     checks = CHECKS[entry["from"]]
     assert parse(vectors.packet(entry), checks) == messages
@@ -60,7 +65,8 @@ def test_bad_frame(entry: dict[str, Any]) -> None:
 
 
 def test_truncated_frames() -> None:
-    """Every proper prefix of a legal packet is `bad_packet`, and so is a legal packet with one byte more."""
+    """Every proper prefix of a legal packet is `bad_packet`, and so is a legal packet with one
+    byte more."""
     for entry in GOOD:
         packet = vectors.packet(entry)
         for bytes_ in [packet[:end] for end in range(len(packet))] + [packet + b"\x00"]:
@@ -123,7 +129,8 @@ def test_message_count_is_cut_at_the_limit() -> None:
 
 
 def test_errors_name_the_field() -> None:
-    """The text of `bad_message` says which field of which message is at fault and what was expected."""
+    """The text of `bad_message` says which field of which message is at fault and what was
+    expected."""
     cases = {
         "OPEN of the node: Method is an integer": "Method of OPEN: expected a binary",
         "CREDIT of the node: Bytes is 0": "Bytes of CREDIT: expected an integer 1..2147483648",
@@ -135,6 +142,25 @@ def test_errors_name_the_field() -> None:
         with pytest.raises(ProtocolError) as caught:
             parse(vectors.packet(by_name[name]))
         assert caught.value.text == text
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes(data: bytes) -> None:
+    """Any bytes are messages or a ProtocolError, and nothing else, as a packet and as a stream."""
+    for checks in (FROM_NODE, FROM_WORKER):
+        with contextlib.suppress(ProtocolError):
+            assert parse(b"\x83" + data, checks)
+    with contextlib.suppress(ProtocolError):
+        Splitter().feed(data)
+
+
+@given(st.sampled_from(GOOD), st.integers(0, 400), st.integers(0, 255))
+def test_any_byte_changed(entry: dict[str, Any], position: int, byte: int) -> None:
+    """A legal packet with one byte changed is messages or a ProtocolError."""
+    data = bytearray(vectors.packet(entry))
+    data[position % len(data)] = byte
+    with contextlib.suppress(ProtocolError):
+        assert parse(bytes(data), CHECKS[entry["from"]])
 
 
 def test_both_codecs_encode_packets_with_their_length() -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the message vectors (vectors/README.md, "Frames and conversations"). Pure but for the file."""
+"""Reads the message vectors (vectors/README.md, "Frames and conversations"). Pure but for the
+file."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ from hornbeam_erlang._wire import (
 )
 
 SECONDS = 10.0
-HERE = Path(__file__).parent
-SOURCES = HERE.parents[2] / "python"
+TESTS = Path(__file__).parents[2]
+SOURCES = TESTS.parent / "python"
 CONNECTION = codec.encode_wire((b"http", b"10.0.0.9", 5555, b"10.0.0.1", 8000))
 WINDOW = 65536
 
@@ -130,8 +130,7 @@ class Node:
             (os.POSIX_SPAWN_DUP2, to_read, 3),
             (os.POSIX_SPAWN_DUP2, from_write, 4),
         ]
-        path = os.pathsep.join([str(SOURCES), str(HERE)])
-        env = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error"}
+        env = {**os.environ, "PYTHONPATH": str(SOURCES), "PYTHONWARNINGS": "error"}
         argv = [sys.executable, "-m", "hornbeam_erlang.worker"]
         self.pid = os.posix_spawn(sys.executable, argv, env, file_actions=actions)
         for fd in (to_read, from_write, errors):
@@ -147,7 +146,7 @@ class Node:
         config: dict[bytes, Any] = {
             b"app": app.encode(),
             b"interface": b"wsgi",
-            b"pythonpath": [str(HERE).encode()],
+            b"pythonpath": [str(TESTS).encode()],
             b"threads": 1,
             b"script_name": b"",
             b"response_window": WINDOW,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`wsgi.input`: every way to read it, of bodies that came whole and of bodies that stream, by a real worker."""
+"""`wsgi.input`: every way to read it, of bodies that came whole and of bodies that stream, by a
+real worker."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+
 from hornbeam_erlang._wire import BODY_CREDIT, DATA, HEAD, RESPONSE
 from unit.worker.harness import WINDOW, Node
 
@@ -58,7 +60,8 @@ def test_reading(raw_node: Node, calls: str, style: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "POST", "PUT", "PATCH"])
 def test_body_with_any_method(node: Node, method: str) -> None:
-    """A body is there with every method, GET and DELETE included; the validator is silent about reading it."""
+    """A body is there with every method, GET and DELETE included; the validator is silent about
+    reading it."""
     answer = node.request("/read", method=method, query="read(5);read(100)", body=b"some body")
     assert json.loads(answer.body) == ["some ", "body"]
 
@@ -76,7 +79,8 @@ def test_validated_stream(node: Node) -> None:
 
 
 def test_large_upload_under_credit(raw_node: Node) -> None:
-    """An upload of many windows arrives complete; the worker never has more than its window on the way."""
+    """An upload of many windows arrives complete; the worker never has more than its window on the
+    way."""
     ident = raw_node.open("/body_size", method="PUT", body=(b"", 40 * WINDOW))
     raw_node.upload(ident, (bytes(WINDOW // 4) for _ in range(160)))
     assert json.loads(raw_node.answer(ident).body) == [40 * WINDOW, True]
@@ -130,7 +134,8 @@ def test_echo_while_the_body_arrives(node: Node) -> None:
 
 @pytest.mark.parametrize("reason", [b"client_gone", b"timeout"])
 def test_broken_body_is_an_error(raw_node: Node, reason: bytes) -> None:
-    """A body that breaks off raises an OSError with the reason; it never looks like the end of the body."""
+    """A body that breaks off raises an OSError with the reason; it never looks like the end of the
+    body."""
     ident = raw_node.open("/broken_body", method="POST", body=(b"some", 1000))
     raw_node.expect(BODY_CREDIT)
     raw_node.body(ident, b"more")
@@ -141,7 +146,8 @@ def test_broken_body_is_an_error(raw_node: Node, reason: bytes) -> None:
 
 
 def test_waiting_reader_is_told(raw_node: Node) -> None:
-    """An application that waits for the body learns at once that it broke off, and its error is not logged."""
+    """An application that waits for the body learns at once that it broke off, and its error is
+    not logged."""
     before = raw_node.stderr()
     ident = raw_node.open("/broken_body", method="POST", body=(b"some", 100000))
     raw_node.expect(BODY_CREDIT)

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from hornbeam_erlang import codec
 from hornbeam_erlang._environ import _KEYS, MAX_CONNECTIONS, MAX_NAMES, EnvironMaker
 from hornbeam_erlang._wire import OPEN, ProtocolError
@@ -50,7 +51,8 @@ PATHS = {
 
 @pytest.mark.parametrize("path", PATHS)
 def test_path_info(path: bytes) -> None:
-    """PATH_INFO is percent-decoded, its bytes as latin-1 characters; REQUEST_URI is the target as received."""
+    """PATH_INFO is percent-decoded, its bytes as latin-1 characters; REQUEST_URI is the target as
+    received."""
     environ = make(path=path)
     assert environ["PATH_INFO"] == PATHS[path]
     assert environ["REQUEST_URI"] == path.decode("latin-1")
@@ -78,7 +80,8 @@ MOUNTS = {
 
 @pytest.mark.parametrize(("script_name", "path"), MOUNTS)
 def test_mount(script_name: str, path: bytes) -> None:
-    """Under a mount SCRIPT_NAME is the prefix and PATH_INFO what follows it; at the root it is empty."""
+    """Under a mount SCRIPT_NAME is the prefix and PATH_INFO what follows it; at the root it is
+    empty."""
     environ = make(script_name, path=path)
     assert environ["PATH_INFO"] == MOUNTS[script_name, path]
     assert environ["SCRIPT_NAME"] == script_name.encode().decode("latin-1")
@@ -101,7 +104,8 @@ HEADERS = {
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers(name: bytes) -> None:
-    """A header's value is a latin-1 native string under its HTTP_ name, but for the two that CGI names otherwise."""
+    """A header's value is a latin-1 native string under its HTTP_ name, but for the two that CGI
+    names otherwise."""
     key, value = HEADERS[name]
     environ = make(headers={name: value})
     assert environ[key] == value.decode("latin-1")
@@ -140,7 +144,8 @@ CONNECTIONS: dict[bytes, dict[str, str]] = {
 
 @pytest.mark.parametrize("connection", CONNECTIONS, ids=["http", "https over IPv6", "Unix"])
 def test_connection(connection: bytes) -> None:
-    """Scheme and addresses are those of the connection; SERVER_NAME and SERVER_PORT are never empty."""
+    """Scheme and addresses are those of the connection; SERVER_NAME and SERVER_PORT are never
+    empty."""
     environ = make(connection=connection)
     expected = CONNECTIONS[connection]
     assert {key: environ.get(key) for key in expected} == expected
@@ -178,7 +183,8 @@ def test_request_method(method: bytes) -> None:
 
 
 def test_requests_share_nothing() -> None:
-    """What one application does to its environ is not seen by the next request of the connection."""
+    """What one application does to its environ is not seen by the next request of the
+    connection."""
     maker = EnvironMaker({}, "")
     message = (OPEN, 1, 0, b"GET", b"/", b"", b"1.1", {b"x-a": b"1"}, CONNECTION, b"")
     first = maker.make(message)

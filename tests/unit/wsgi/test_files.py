@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`wsgi.file_wrapper`: real files are sent by the node, everything else is read, by a real worker."""
+"""`wsgi.file_wrapper`: real files are sent by the node, everything else is read, by a real
+worker."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from hornbeam_erlang._wsgi_file import FileWrapper
 from unit.worker.harness import Node
 
@@ -88,10 +90,11 @@ def test_inside_the_validator(node: Node, path: Path) -> None:
 
 
 def test_region_of_odd_files(path: Path) -> None:
-    """No region for files without a name, without a descriptor, closed, or replaced under their name."""
+    """No region for files without a name, without a descriptor, closed, or replaced under their
+    name."""
     with path.open("rb") as file:
         assert FileWrapper(file).region() is not None
-        by_number = open(file.fileno(), "rb", closefd=False)  # noqa: SIM115
+        by_number = open(file.fileno(), "rb", closefd=False)
         assert FileWrapper(by_number).region() is None
         by_number.close()
         path.unlink()
@@ -104,7 +107,8 @@ def test_region_of_odd_files(path: Path) -> None:
 
 
 def test_wrapper_is_an_iterable_of_blocks() -> None:
-    """The wrapper yields blocks of the size that was asked for, and `close` only where there is one."""
+    """The wrapper yields blocks of the size that was asked for, and `close` only where there is
+    one."""
     assert list(FileWrapper(io.BytesIO(b"abcde"), 2)) == [b"ab", b"cd", b"e"]
     assert hasattr(FileWrapper(io.BytesIO(b"")), "close")
     assert not hasattr(FileWrapper(object()), "close")

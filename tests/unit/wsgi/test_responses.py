@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PEP 3333 from the application's side: how responses are started, streamed and closed, by a real worker."""
+"""PEP 3333 from the application's side: how responses are started, streamed and closed, by a real
+worker."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from hornbeam_erlang._wire import ABORT, CREDIT, DATA, END, HEAD, RESPONSE
-from unit.worker.harness import WINDOW, Answer, Node
+
+from hornbeam_erlang._wire import CREDIT, DATA, END, HEAD
+from unit.worker.harness import WINDOW, Node
 
 
 def closings(node: Node) -> list[str]:
@@ -71,7 +72,8 @@ def test_iterables_of_any_length(node: Node) -> None:
 
 
 def test_first_chunk_leaves_before_the_second_is_made(two_threads: Node) -> None:
-    """Streaming is streaming: the first chunk is here while the application waits to make the second."""
+    """Streaming is streaming: the first chunk is here while the application waits to make the
+    second."""
     node = two_threads
     ident = node.open("/gated")
     assert node.expect(HEAD)[2] == 200
@@ -97,7 +99,8 @@ def test_endless_generator_stops_with_the_client(node: Node) -> None:
 
 
 def test_credit_is_never_exceeded(node: Node) -> None:
-    """Without credit the worker sends exactly the window and waits; credit of one byte gives one byte."""
+    """Without credit the worker sends exactly the window and waits; credit of one byte gives one
+    byte."""
     ident = node.open("/endless")
     node.expect(HEAD)
     received = 0
@@ -114,7 +117,8 @@ def test_credit_is_never_exceeded(node: Node) -> None:
 
 @pytest.mark.parametrize("size", [WINDOW - 1, WINDOW, WINDOW + 1, 3 * WINDOW + 5])
 def test_sizes_around_the_window(node: Node, size: int) -> None:
-    """A body up to the window leaves whole, a larger one as a stream under credit; both complete."""
+    """A body up to the window leaves whole, a larger one as a stream under credit; both
+    complete."""
     answer = node.request("/large", query=str(size))
     # The validator hides the list, so that even a small body is a stream of one chunk.
     assert answer.body == bytes(size)
@@ -136,7 +140,8 @@ def test_several_large_chunks(raw_node: Node) -> None:
 
 
 def test_close_is_called_on_every_path(node: Node) -> None:
-    """`close()` is called after the end, after an exception, for HEAD, and when the client has left."""
+    """`close()` is called after the end, after an exception, for HEAD, and when the client has
+    left."""
     before = len(closings(node))
     node.request("/closes")
     node.request("/closes", method="HEAD")
@@ -171,7 +176,8 @@ EXACT = {
 
 @pytest.mark.parametrize("name", EXACT)
 def test_content_length_kept(raw_node: Node, name: str) -> None:
-    """A body that is as long as Content-Length says is sent; in one message when it is known in time."""
+    """A body that is as long as Content-Length says is sent; in one message when it is known in
+    time."""
     path, query, kind = EXACT[name]
     answer = raw_node.request(f"/{path}", query=query)
     assert answer.kind == kind
@@ -189,7 +195,8 @@ TOO_SHORT = {
 
 @pytest.mark.parametrize("name", TOO_SHORT)
 def test_content_length_too_large(raw_node: Node, name: str) -> None:
-    """A body that is shorter than Content-Length is never ended cleanly: 500 before the head, broken off after."""
+    """A body that is shorter than Content-Length is never ended cleanly: 500 before the head,
+    broken off after."""
     path, query, sent = TOO_SHORT[name]
     answer = raw_node.request(f"/{path}", query=query)
     assert (answer.kind, answer.body) == ("abort", sent)
@@ -210,7 +217,8 @@ TOO_LONG = {
 
 @pytest.mark.parametrize("name", TOO_LONG)
 def test_content_length_too_small(raw_node: Node, name: str) -> None:
-    """Bytes beyond Content-Length are never sent; the response is broken off and the mismatch logged."""
+    """Bytes beyond Content-Length are never sent; the response is broken off and the mismatch
+    logged."""
     path, query = TOO_LONG[name]
     answer = raw_node.request(f"/{path}", query=query)
     assert (answer.kind, answer.status, answer.body) == ("abort", 200, b"hel")
@@ -221,7 +229,8 @@ def test_content_length_too_small(raw_node: Node, name: str) -> None:
 
 
 def test_complete_body_does_not_wait_for_the_generator(two_threads: Node) -> None:
-    """A body that is complete by Content-Length is sent within moments, though its generator works on."""
+    """A body that is complete by Content-Length is sent within moments, though its generator works
+    on."""
     node = two_threads
     ident = node.open("/declared_then_slow")
     node.expect(HEAD)
@@ -231,211 +240,9 @@ def test_complete_body_does_not_wait_for_the_generator(two_threads: Node) -> Non
 
 
 def test_exception_right_after_the_last_chunk(node: Node) -> None:
-    """An exception after the complete body, before anything was sent, is a 500 rather than a broken response."""
+    """An exception after the complete body, before anything was sent, is a 500 rather than a
+    broken response."""
     answer = node.request("/declared_then_raises")
     assert answer.abort is not None
     assert answer.abort[0] == b"app_error"
     assert answer.status == 0
-
-
-# HEAD, 204, 304.
-
-
-@pytest.mark.parametrize("name", ["whole", "generator", "writes", "endless", "many_large"])
-def test_head_has_no_body(raw_node: Node, name: str) -> None:
-    """HEAD is answered with status and headers alone, whatever the application returns."""
-    answer = raw_node.request(f"/{name}", method="HEAD")
-    assert (answer.kind, answer.body) == ("response", b"")
-    assert answer.headers[b"content-type"] == b"text/plain"
-
-
-def test_head_tells_the_length_of_get(raw_node: Node) -> None:
-    """Content-Length of HEAD is that of GET where the body is known, else it is not given."""
-    assert raw_node.request("/whole", method="HEAD").headers[b"content-length"] == b"5"
-    assert (
-        raw_node.request("/declared", method="HEAD", query="5,hello").headers[b"content-length"]
-        == b"5"
-    )
-    assert b"content-length" not in raw_node.request("/generator", method="HEAD").headers
-
-
-@pytest.mark.parametrize("line", ["204+No+Content", "304+Not+Modified"])
-def test_statuses_without_body(raw_node: Node, line: str) -> None:
-    """204 and 304 are sent without the body the application returned."""
-    answer = raw_node.request("/status", query=line)
-    assert (answer.kind, answer.status, answer.body) == ("response", int(line[:3]), b"")
-    assert answer.headers == {}
-
-
-# Headers.
-
-
-def test_repeated_headers(node: Node) -> None:
-    """Two Set-Cookie headers stay two; any other repeated header is joined in order (RFC 9110, 5.3)."""
-    headers = node.request("/cookies").headers
-    assert headers[b"set-cookie"] == [b"a=1; Path=/", b"b=2"]
-    assert headers[b"x-list"] == b"one, two, three"
-
-
-def test_forms_of_headers(raw_node: Node) -> None:
-    """Latin-1 values, pairs that are lists, and any iterable of pairs are taken as other servers take them."""
-    headers = raw_node.request("/header_forms").headers
-    assert headers == {b"x-latin": b"caf\xe9", b"x-pair": b"padded", b"x-tab": b"a\tb"}
-
-
-def bad_answer(
-    node: Node,
-    status: Any = "200 OK",
-    headers: Any = (("Content-Type", "text/plain"),),
-    body: Any = ("body",),
-    encode: bool = True,
-) -> Answer:
-    answer = {"status": status, "headers": list(headers), "body": list(body), "encode": encode}
-    return node.request("/bad_answer", query=json.dumps(answer).encode().hex())
-
-
-BAD_HEADERS = {
-    "CR": [["X-A", "a\rb"]],
-    "LF": [["X-A", "a\nSet-Cookie: x=1"]],
-    "CR LF": [["X-A", "a\r\n\r\nbody"]],
-    "NUL": [["X-A", "a\0b"]],
-    "DEL": [["X-A", "a\x7f"]],
-    "LF in a name": [["X-A\n", "a"]],
-    "colon in a name": [["X:A", "a"]],
-    "space in a name": [["X A", "a"]],
-    "empty name": [["", "a"]],
-    "name beyond ASCII": [["X-\xe9", "a"]],
-    "value beyond latin-1": [["X-A", "\u20ac"]],
-    "a number": [["X-A", 1]],
-    "a value of None": [["X-A", None]],
-    "three parts": [["X-A", "1", "2"]],
-    "a text": ["X-A: 1"],
-    "Connection": [["Connection", "close"]],
-    "Transfer-Encoding": [["Transfer-Encoding", "chunked"]],
-    "Keep-Alive": [["keep-alive", "timeout=5"]],
-    "Upgrade": [["Upgrade", "h2c"]],
-    "a length that is no number": [["Content-Length", "many"]],
-    "a negative length": [["Content-Length", "-4"]],
-    "two lengths": [["Content-Length", "4"], ["Content-Length", "5"]],
-}
-
-
-@pytest.mark.parametrize("name", BAD_HEADERS)
-def test_bad_headers(raw_node: Node, name: str) -> None:
-    """A header that must not be sent is a 500 whose log line names it; it never reaches the node."""
-    answer = bad_answer(raw_node, headers=BAD_HEADERS[name])
-    assert answer.kind == "abort"
-    assert answer.abort is not None
-    assert answer.abort[0] == b"bad_response"
-    assert answer.headers == {}
-
-
-BAD_STATUSES = [
-    "",
-    "OK",
-    "200OK",
-    "20 OK",
-    "2000 OK",
-    "199 Early",
-    "100 Continue",
-    "200 a\nb",
-    None,
-    200,
-]
-
-
-@pytest.mark.parametrize("status", BAD_STATUSES)
-def test_bad_statuses(raw_node: Node, status: Any) -> None:
-    """A status that is none is a 500 that quotes it."""
-    answer = bad_answer(raw_node, status=status)
-    assert answer.abort is not None
-    assert answer.abort[0] == b"bad_response"
-    assert repr(status).encode() in answer.abort[1]
-
-
-@pytest.mark.parametrize("line", ["200 OK", "200", "999 Whatever", "200 Ça va", "404 "])
-def test_good_statuses(raw_node: Node, line: str) -> None:
-    """A code from 200 to 999, with any reason or none, is sent."""
-    assert bad_answer(raw_node, status=line).status == int(line[:3])
-
-
-@pytest.mark.parametrize("body", [["text"], ["a", "b"], [1], [None], [["a"]]])
-def test_bad_chunks(raw_node: Node, body: list[Any]) -> None:
-    """A chunk that is not bytes is a 500 that says what it is."""
-    answer = bad_answer(raw_node, body=body, encode=False)
-    assert answer.abort is not None
-    assert answer.abort[0] == b"bad_response"
-    assert f"the body holds a {type(body[0]).__name__}, expected bytes".encode() in answer.abort[1]
-
-
-# Failures.
-
-
-FAILURES = {
-    "raises": b"ZeroDivisionError: before start_response",
-    "raises_started": b"ZeroDivisionError: after start_response",
-    "exits": b"SystemExit: 3",
-    "started_twice": b"start_response was called before",
-    "none": b"TypeError",
-}
-
-
-@pytest.mark.parametrize("name", FAILURES)
-def test_failures_before_the_head(raw_node: Node, name: str) -> None:
-    """What the application raises before the head is a 500 with the traceback, and the worker goes on."""
-    answer = raw_node.request(f"/{name}")
-    assert (answer.kind, answer.status) == ("abort", 0)
-    assert answer.abort is not None
-    assert answer.abort[0] == b"app_error"
-    assert FAILURES[name] in answer.abort[1]
-    assert raw_node.request("/whole").body == b"whole"
-
-
-def test_no_start_response(raw_node: Node) -> None:
-    """An application that returns without `start_response` is told so."""
-    answer = raw_node.request("/never_started")
-    assert answer.abort == (b"no_response", b"the application did not call start_response")
-
-
-def test_failure_after_the_head(node: Node) -> None:
-    """What the application raises after the head breaks the response off, never ends it cleanly."""
-    answer = node.request("/raises_streaming")
-    assert (answer.kind, answer.chunks) == ("abort", [b"some"])
-
-
-def test_keyboard_interrupt_ends_one_request(node: Node) -> None:
-    """KeyboardInterrupt raised by the application is a 500 like any other exception."""
-    assert node.request("/exits", query="interrupt").kind == "abort"
-    assert node.request("/whole").body == b"whole"
-
-
-def test_traceback_is_logged_once(node: Node) -> None:
-    """The traceback is on stderr once, begins in the application, and its line names method and path."""
-    before = node.stderr()
-    answer = node.request("/raises", method="POST")
-    node.request("/whole")
-    log = node.stderr()[len(before) :]
-    assert log.count("ZeroDivisionError: before start_response") == 1
-    assert "ERROR hornbeam.wsgi: POST /raises raised" in log
-    assert "hornbeam_erlang/_wsgi.py" not in log
-    assert answer.abort is not None
-    assert b"_wsgi.py" not in answer.abort[1]
-
-
-def test_answers_of_a_batch_leave_together(node: Node) -> None:
-    """Requests that arrive together are answered in order, and nothing is lost between them."""
-    messages = [node.open_message("/whole") for _ in range(50)]
-    node.send(*messages)
-    idents = []
-    for _ in messages:
-        message = node.receive()
-        assert message[0] == RESPONSE or message[0] in (HEAD, DATA, END)
-        if message[0] in (RESPONSE, END, ABORT):
-            idents.append(message[1])
-        if len(idents) == len(messages):
-            break
-    while len(idents) < len(messages):
-        message = node.receive()
-        if message[0] in (RESPONSE, END):
-            idents.append(message[1])
-    assert idents == [message[1] for message in messages]
