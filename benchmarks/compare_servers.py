@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import load
@@ -84,16 +85,19 @@ def turn(name: str, chosen: argparse.Namespace) -> Iterator[Sample]:
                 yield measure(pid, port, cell, chosen.duration)
 
 
-def collect(chosen: argparse.Namespace) -> list[Sample]:
+def collect(chosen: argparse.Namespace) -> tuple[list[Sample], list[str]]:
+    """All samples, in the order of the table, and what failed: the others go on without it."""
     samples: list[Sample] = []
+    failures = []
     for number, name in turns(chosen.servers, chosen.rounds):
         print(f"round {number} of {chosen.rounds}: {name}", file=sys.stderr, flush=True)
-        samples += turn(name, chosen)
-    order = [
-        (n, s, c) for s in chosen.scenarios for c in chosen.connections for n in chosen.servers
-    ]
-    places = {Cell(*cell): place for place, cell in enumerate(order)}
-    return sorted(samples, key=lambda sample: places[sample.cell])
+        try:
+            samples += turn(name, chosen)
+        except (servers.ServerFailed, load.BadReport) as reason:
+            failures.append(f"{name}, round {number}: {reason}")
+    order = product(chosen.scenarios, chosen.connections, chosen.servers)
+    places = {Cell(name, scenario, n): at for at, (scenario, n, name) in enumerate(order)}
+    return sorted(samples, key=lambda sample: places[sample.cell]), failures
 
 
 def heading(context: dict[str, object]) -> str:
@@ -112,20 +116,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison. Returns: 0; 1 when a row is not valid or a server failed."""
     chosen = settings(argv)
     described = machine.describe()
-    try:
-        samples = collect(chosen)
-    except (servers.ServerFailed, load.BadReport) as reason:
-        print(f"error: {reason}", file=sys.stderr)
-        return 1
+    samples, failures = collect(chosen)
     described_servers = {name: servers.SERVERS[name].describe for name in chosen.servers}
-    context = {"machine": described, "settings": vars(chosen), "servers": described_servers}
+    context = {
+        "machine": described,
+        "settings": vars(chosen),
+        "servers": described_servers,
+        "failures": failures,
+    }
     result = report.document(samples, chosen.reference, context)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{chosen.name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     rows = report.rows(samples)
     print(f"{heading(described)}\n\n{report.table(rows, chosen.reference)}\n\nall of it: {path}")
-    return 0 if all(row.valid for row in rows) else 1
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 0 if not failures and all(row.valid for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 # Seconds that wrk may take on top of the duration it was asked for.
 GRACE = 30.0
+# Seconds after which an answer counts as missing. A slow one is seen in the percentiles.
+PATIENCE = 10
 FACTORS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
 
 
@@ -44,7 +46,7 @@ def found(pattern: str, report: str) -> re.Match[str]:
 
 
 def percentile(percent: int, report: str) -> float:
-    value, unit = found(rf"^ +{percent}% +([\d.]+)(us|ms|s|m)$", report).groups()
+    value, unit = found(rf"^ +{percent}% +([\d.]+)(us|ms|s|m) *$", report).groups()
     return float(value) * FACTORS[unit]
 
 
@@ -68,7 +70,8 @@ def run(url: str, connections: int, seconds: float) -> Load:
     """Loads `url` over `connections` connections for `seconds`. Raises: BadReport."""
     duration = max(1, round(seconds))
     threads = min(2, connections)
-    shape = [f"-t{threads}", f"-c{connections}", f"-d{duration}s", "--latency"]
+    shape = [f"-t{threads}", f"-c{connections}", f"-d{duration}s", f"--timeout={PATIENCE}s"]
+    shape += ["--latency"]
     try:
         done = subprocess.run(
             ["wrk", *shape, url],

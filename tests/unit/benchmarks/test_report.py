@@ -35,7 +35,7 @@ TIMEOUT = "  Socket errors: connect 0, read 0, write 0, timeout 1\n"
 
 @pytest.mark.parametrize(
     ("p50", "milliseconds"),
-    [("912.00us", 0.912), ("  2.26ms", 2.26), ("  1.50s", 1500.0), ("  1.00m", 60000.0)],
+    [("912.00us", 0.912), ("  2.26ms", 2.26), ("  1.50s ", 1500.0), ("  1.00m ", 60000.0)],
 )
 def test_latencies_are_read_in_milliseconds(p50: str, milliseconds: float) -> None:
     """wrk chooses the unit; the reading is in milliseconds."""
