@@ -20,6 +20,7 @@ create() ->
     Path = filename:join(directory(), Name),
     case file:open(Path, [read, write, exclusive, raw, binary]) of
         {ok, File} ->
+            ok = file:change_mode(Path, 8#600),
             ok = file:write(File, <<0:128>>),
             {ok, #ledger{path = Path, file = File}, unicode:characters_to_binary(Path)};
         {error, Reason} ->

@@ -1,0 +1,55 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Every option of the edge reaches Cowboy or the stream handler. Pure but for the pool's persistent term.
+-module(hornbeam_listener_options_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(WINDOW, 1000).
+
+options_test_() ->
+    {setup,
+        fun() -> hornbeam_pool:new(?MODULE, #{size => 1, queue_limit => 0, queue_timeout => 1}) end,
+        fun(_) -> hornbeam_pool:delete(?MODULE) end,
+        fun(Pool) ->
+            [{lists:flatten(io_lib:format("~0p: ~0p", [Given, Path])),
+                ?_assertEqual(Expected, at(Path, cowboy(Given, Pool)))} || {Given, Path, Expected} <- table(Pool)]
+        end}.
+
+cowboy(Given, Pool) ->
+    {ok, Config} = hornbeam_options:check("app:app", Given, []),
+    hornbeam_listener_options:cowboy(Config, Pool, ?WINDOW).
+
+at(Path, Options) ->
+    lists:foldl(fun(Key, Map) -> maps:get(Key, Map) end, Options, Path).
+
+table(Pool) ->
+    Timeouts = #{timeout => 3000, queue_timeout => 500, keepalive => 2},
+    [
+        {#{}, [stream_handlers], [hornbeam_stream]},
+        {#{}, [hornbeam, pool], Pool},
+        {#{}, [hornbeam, response_window], ?WINDOW},
+        {#{}, [idle_timeout], infinity},
+        {#{http_version => ['HTTP/1.1']}, [protocols], [http]},
+        {#{http_version => ['HTTP/2']}, [protocols], [http2]},
+        {#{http_version => ['HTTP/1.1', 'HTTP/2']}, [protocols], [http2, http]},
+        {#{keepalive => 3}, [hornbeam, keepalive], 3000},
+        {#{keepalive => 0.25}, [hornbeam, keepalive], 250},
+        {#{keepalive => 0}, [max_keepalive], 1},
+        {#{keepalive => 3}, [request_timeout], 3000},
+        %% Not less than a second for the first request.
+        {#{keepalive => 0}, [request_timeout], 1000},
+        {#{timeout => 700}, [hornbeam, body_timeout], 700},
+        {#{timeout => infinity}, [hornbeam, body_timeout], infinity},
+        {Timeouts, [inactivity_timeout], 13500},
+        {Timeouts#{keepalive => 60}, [inactivity_timeout], 70000},
+        {Timeouts#{timeout => infinity}, [inactivity_timeout], infinity},
+        {#{body_buffer => 10}, [hornbeam, body_buffer], 10},
+        {#{body_buffer => 10}, [initial_stream_flow_size], 65535},
+        {#{body_buffer => 100000}, [initial_stream_flow_size], 100001},
+        {#{max_body => 5}, [hornbeam, max_body], 5},
+        {#{max_body => 5}, [hornbeam, limits, max_body], 5},
+        {#{max_headers => 7}, [hornbeam, limits, max_headers], 7},
+        {#{max_headers => 7}, [max_headers], 7},
+        {#{max_header_size => 70}, [hornbeam, limits, max_header_size], 70},
+        {#{max_request_line_size => 90}, [max_request_line_length], 91}
+    ].
