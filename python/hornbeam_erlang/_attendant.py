@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from ._hub import Hub
 from ._leader import Reader
 from ._transport import EXIT_PROTOCOL, end_process
-from ._wire import BEAT
+from ._wire import ABORT, BEAT, END, FAULT, RESPONSE, RESULT
 
 TICK_SECONDS = 0.005
 LINGER_TICKS = (
@@ -25,6 +25,7 @@ LINGER_TICKS = (
 )
 STUCK_TICKS = 2  # ticks without progress after which nothing unstarted will start soon
 STUCK_POLL_SECONDS = 0.025
+CLOSING = frozenset({RESPONSE, END, ABORT, RESULT, FAULT})  # a thread is done with something
 
 
 class Attendant:
@@ -95,6 +96,9 @@ class Attendant:
         self._stuck = self._stuck + 1 if taken == self._taken else 0
         self._taken = taken
         if (outbox.pending or outbox.held) and outbox.flushes == self._flushes:
+            if any(message[0] in CLOSING for message in outbox.pending):
+                # Its thread is on its way to the next piece of work, which this answer may bring.
+                self._stuck = 0
             hub.flush()
         self._flushes = outbox.flushes
         if hub.deadlines:

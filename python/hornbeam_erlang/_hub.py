@@ -68,7 +68,7 @@ class Hub:
         origins: for each thread that runs work, by its ident, the exchange it serves or 0.
         boot: BOOT, once it is there.
         taken: grows whenever a thread takes work; the end of the boot counts, too.
-        busy: how many threads run one now; the main thread counts from its start.
+        busy: how many threads run one now; the main thread counts while it boots.
         thread_count: how many threads take work.
         ring: wakes the attendant if it sleeps.
     """
@@ -149,10 +149,8 @@ class Hub:
         Waits without a deadline: a worker without work waits for the node, whose end ends the
             process.
         """
-        busy = True
         while not self.drained:
-            message = self._pop(busy)
-            busy = message is not None
+            message = self._pop(waiter)
             if message is not None:
                 if message[0] != OPEN or self._start(message[1]):
                     return message
@@ -165,17 +163,19 @@ class Hub:
     def _has_work(self) -> bool:
         return bool(self.work) or self.drained
 
-    def _pop(self, was_busy: bool) -> Message | None:
+    def _pop(self, waiter: Waiter) -> Message | None:
         threads = self.threads
         with self.mutex:
             if not self.work:
-                if was_busy:
+                if waiter.busy:
+                    waiter.busy = False
                     self.busy -= 1
                 self._check_drained()
                 return None
             message = self.work.popleft()
             self.taken += 1
-            if not was_busy:
+            if not waiter.busy:
+                waiter.busy = True
                 self.busy += 1
             if message[0] == OPEN:
                 self._cells[_ledger.STARTED] = message[1]

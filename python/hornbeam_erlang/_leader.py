@@ -28,13 +28,18 @@ class Reader(Protocol):
 
 
 class Waiter:
-    """One thread that may sleep. Its lock is held but for the moment in which it is woken."""
+    """One thread that may sleep. Its lock is held but for the moment in which it is woken.
 
-    __slots__ = ("lock",)
+    Attributes:
+        busy: whether it runs a piece of work; for the hub's count of those that do.
+    """
+
+    __slots__ = ("busy", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.lock.acquire()
+        self.busy = False
 
 
 class Leadership:

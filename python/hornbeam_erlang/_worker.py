@@ -65,7 +65,7 @@ def main() -> int:
         fail(hub, exc)
     for number in range(2, config.threads + 1):
         name = f"hornbeam-{number}"
-        threading.Thread(target=_run_thread, args=(hub, serve), name=name, daemon=True).start()
+        threading.Thread(target=_run, args=(hub, serve), name=name, daemon=True).start()
     _run(hub, serve)
     hub.flush()
     return 0
@@ -128,15 +128,10 @@ def _boot(hub: Hub, config: Config) -> Serve:
     _calls.connect(hub)
     hub.thread_count = config.threads
     hub.taken += 1
+    hub.busy = 0
     hub.send((READY, {}))
     hub.flush()
     return serve
-
-
-def _run_thread(hub: Hub, serve: Serve) -> None:
-    with hub.mutex:
-        hub.busy += 1
-    _run(hub, serve)
 
 
 def _run(hub: Hub, serve: Serve) -> None:

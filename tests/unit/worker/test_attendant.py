@@ -145,7 +145,7 @@ def test_no_return_while_a_thread_is_free(make_gate: MakeGate) -> None:
         slow = node.open("/gate", query=gate.path)
         wait_started(node, slow)
         for _ in range(50):
-            assert node.request("/quick").kind == "response"
+            assert node.answer(node.open("/quick")).kind == "response"
         gate.open()
         assert node.answer(slow).status == 200
 
@@ -219,12 +219,12 @@ def test_nothing_starts_from_the_limit_on(make_gate: MakeGate) -> None:
     start again."""
     with Node(APPLICATION) as node:
         node.set_limit(3)
-        assert node.request("/quick", query="1").kind == "response"
-        assert node.request("/quick", query="2").kind == "response"
-        assert node.request("/quick", query="3").kind == "return"
-        assert node.request("/quick", query="4").kind == "return"
+        assert node.answer(node.open("/quick", query="1")).kind == "response"
+        assert node.answer(node.open("/quick", query="2")).kind == "response"
+        assert node.answer(node.open("/quick", query="3")).kind == "return"
+        assert node.answer(node.open("/quick", query="4")).kind == "return"
         node.set_limit(0)
-        assert node.request("/quick", query="5").kind == "response"
+        assert node.answer(node.open("/quick", query="5")).kind == "response"
         assert json.loads(node.request("/ordered").body) == ["1", "2", "5"]
 
 
