@@ -58,7 +58,7 @@ open([{Ref, Bind} = Listener | Rest], Options, Open) ->
 open_one(Ref, Bind, #{num_acceptors := Acceptors, cowboy := Cowboy}) ->
     ok = remove_stale(Bind),
     Transport = #{
-        socket_opts => [{backlog, 4096} | hornbeam_bind:to_ranch(Bind)],
+        socket_opts => [{backlog, 4096}, {buffer, 16384} | hornbeam_bind:to_ranch(Bind)],
         num_acceptors => Acceptors,
         max_connections => infinity
     },

@@ -35,6 +35,9 @@
     %% bytes of the request body so far, and those no worker has yet, newest first
     received = 0 :: non_neg_integer(),
     pending = [] :: [binary()],
+    pending_size = 0 :: non_neg_integer(),
+    %% bytes that Cowboy still reads of its own accord; at or below 0 it has stopped
+    flow = 0 :: integer(),
     body_done = false :: boolean(),
     %% no worker is owed any more of it
     body_sent = false :: boolean(),
@@ -54,6 +57,9 @@
 
 %% Words.
 -define(MIN_HEAP_SIZE, 2586).
+%% Bytes of a streamed body that are read before the worker has asked for them: a client that is not slow need
+%% not stop whenever the worker does.
+-define(READ_AHEAD, 262144).
 
 %%% Cowboy's callbacks
 
@@ -90,7 +96,7 @@ accepted(#{body_length := undefined, version := Version, streamid := Id} = Req, 
 accepted(#{body_length := Length} = Req, #stream{edge = #{body_buffer := Buffer}} = Stream0) ->
     {Continue, Stream} = {continue(Req), await_body(Stream0)},
     case is_integer(Length) andalso Length > Buffer of
-        true -> prepend(Continue, dispatch({<<>>, Length}, Stream));
+        true -> prepend(Continue, read_on(dispatch({<<>>, Length}, Stream)));
         false -> {Continue, Stream}
     end.
 
@@ -103,34 +109,56 @@ prepend(Commands, {More, Stream}) -> {Commands ++ More, Stream}.
     {cowboy_stream:commands(), #stream{}}.
 data(_, _, _, #stream{phase = closed} = Stream) ->
     {[], Stream};
-data(_, Fin, Data, #stream{received = Before, pending = Pending} = Stream0) ->
-    #stream{edge = #{max_body := Max}} = Stream0,
-    Received = Before + byte_size(Data),
+data(_, Fin, Data, #stream{received = Before, pending = Pending, edge = Edge} = Stream0) ->
+    Size = byte_size(Data),
     Stream = Stream0#stream{
-        received = Received, pending = [Data | Pending], body_done = Fin =:= fin, body_seen = now_ms()
+        received = Before + Size,
+        pending = [Data | Pending],
+        pending_size = Stream0#stream.pending_size + Size,
+        flow = Stream0#stream.flow - Size,
+        body_done = Fin =:= fin,
+        body_seen = now_ms()
     },
-    case Received > Max of
+    case Before + Size > maps:get(max_body, Edge) of
         true -> too_large(Stream);
-        false -> more_body(byte_size(Data), Stream)
+        false -> more_body(Stream)
     end.
 
 %% `infinity' is above every number.
 too_large(Stream) ->
     broken_off({refuse, 413, <<"the body is larger than max_body">>}, Stream).
 
-more_body(_, #stream{phase = gathering, body_done = true, pending = Pending} = Stream) ->
-    dispatch(body(Pending), Stream#stream{pending = []});
-more_body(Size, #stream{phase = gathering, received = Received, edge = Edge} = Stream) ->
+more_body(#stream{phase = gathering, body_done = true} = Stream0) ->
+    {Body, Stream} = take_pending(Stream0),
+    dispatch(Body, Stream);
+more_body(#stream{phase = gathering, received = Received, edge = Edge} = Stream0) ->
     case Received > maps:get(body_buffer, Edge) of
         true ->
-            #stream{req = #{body_length := Length}, pending = Pending} = Stream,
-            prepend([{flow, max(1, Size)}],
-                dispatch({body(Pending), Length}, Stream#stream{pending = []}));
+            #stream{req = #{body_length := Length}} = Stream0,
+            {First, Stream} = take_pending(Stream0),
+            read_on(dispatch({First, Length}, Stream));
         false ->
-            {[{flow, max(1, Size)}], Stream}
+            %% Bounded by body_buffer: what is pending does not count.
+            {Commands, Stream} = read_on({[], Stream0#stream{pending_size = 0}}),
+            {Commands, Stream#stream{pending_size = Received}}
     end;
-more_body(_, Stream) ->
-    forward_body(Stream).
+more_body(Stream) ->
+    read_on(forward_body(Stream)).
+
+take_pending(#stream{pending = Pending} = Stream) ->
+    {body(Pending), Stream#stream{pending = [], pending_size = 0}}.
+
+%% Let Cowboy read again when there is room for a good part of the read-ahead. Cowboy forgets by how much it
+%% read too much, we do not.
+read_on({Commands, #stream{body_done = true} = Stream}) ->
+    {Commands, Stream};
+read_on({Commands, #stream{pending_size = Pending, flow = Flow} = Stream}) ->
+    case ?READ_AHEAD - Pending - max(0, Flow) of
+        Room when Room * 2 >= ?READ_AHEAD ->
+            {Commands ++ [{flow, Room}], Stream#stream{flow = max(0, Flow) + Room}};
+        _ ->
+            {Commands, Stream}
+    end.
 
 body([]) -> <<>>;
 body([Data]) -> Data;
@@ -248,12 +276,16 @@ forward_body(#stream{pending = Pending, body_credit = Credit, body_done = Done} 
             {[], Stream};
         <<Now:Credit/binary, Later/binary>> when Later =/= <<>> ->
             _ = Credit > 0 andalso hornbeam_worker:body(Worker, Id, false, Now),
-            {[{flow, Credit} || Credit > 0], Stream#stream{pending = [Later], body_credit = 0}};
+            {[], Stream#stream{
+                pending = [Later], pending_size = byte_size(Later), body_credit = 0
+            }};
         All ->
             ok = hornbeam_worker:body(Worker, Id, Done, All),
-            Size = byte_size(All),
-            {[{flow, Size} || Size > 0], Stream#stream{
-                pending = [], body_credit = Credit - Size, body_sent = Done
+            {[], Stream#stream{
+                pending = [],
+                pending_size = 0,
+                body_credit = Credit - byte_size(All),
+                body_sent = Done
             }}
     end.
 
@@ -274,7 +306,7 @@ event({file, Path, Offset, Bytes}, #stream{has_body = HasBody} = Stream) ->
 event({fin, Trailers}, #stream{has_body = HasBody, context = Context} = Stream) ->
     {hornbeam_response:fin(Trailers, HasBody, Context), Stream#stream{phase = closed}};
 event({credit, N}, #stream{body_credit = Credit} = Stream) ->
-    forward_body(Stream#stream{body_credit = Credit + N});
+    read_on(forward_body(Stream#stream{body_credit = Credit + N}));
 event(Failure, Stream) ->
     failed(Failure, Stream).
 
