@@ -293,14 +293,12 @@ def check_open(message: Message) -> None:
             and ident > 0
             and type(timeout) is int
             and timeout >= 0
-            and type(method) is bytes
-            and type(path) is bytes
-            and type(query) is bytes
-            and type(connection) is bytes
-            and version in _HTTP_VERSIONS
             and type(headers) is dict
             # A join costs a fraction of a loop and refuses what is not bytes.
-            and (b"".join(headers), b"".join(headers.values()))
+            and b"".join((method, path, query, connection)) is not None
+            and b"".join(headers) is not None
+            and b"".join(headers.values()) is not None
+            and version in _HTTP_VERSIONS
             and (type(body) is bytes or _is_body(body))
         ):
             return

@@ -47,15 +47,15 @@ def status_code(status: str) -> int:
 
     Raises: BadResponse.
     """
-    code = _statuses.get(status) if type(status) is str else None
-    if code is None:
+    try:
+        return _statuses[status]
+    except (KeyError, TypeError):
         match = _STATUS.fullmatch(status) if isinstance(status, str) else None
-        if match is None:
-            raise BadResponse(f"status {status!r}: expected a str such as '200 OK', code 200..999")
-        code = int(match[1])
-        if len(_statuses) >= MAX_REMEMBERED:
-            _statuses.clear()
-        _statuses[status] = code
+    if match is None:
+        raise BadResponse(f"status {status!r}: expected a str such as '200 OK', code 200..999")
+    if len(_statuses) >= MAX_REMEMBERED:
+        _statuses.clear()
+    code = _statuses[status] = int(match[1])
     return code
 
 
@@ -72,18 +72,21 @@ def encode_headers(headers: Iterable[tuple[str, str]]) -> Headers:
         try:
             name, value = _pairs[pair]
         except (KeyError, TypeError):
-            name, value = _encode_pair(pair)
-        if name == b"set-cookie":
-            encoded.setdefault(name, []).append(value)
-        elif name in encoded:
-            _repeat(encoded, name, value)
+            _add(encoded, *_encode_pair(pair))
+            continue
+        if name in encoded:
+            _add(encoded, name, value)
         else:
             encoded[name] = value
     return encoded
 
 
-def _repeat(encoded: Headers, name: bytes, value: bytes) -> None:
-    if name != b"content-length":
+def _add(encoded: Headers, name: bytes, value: bytes) -> None:
+    if name == b"set-cookie":  # never among the remembered pairs
+        encoded.setdefault(name, []).append(value)
+    elif name not in encoded:
+        encoded[name] = value
+    elif name != b"content-length":
         encoded[name] += b", " + value
     elif encoded[name] != value:
         raise BadResponse(f"Content-Length is both {encoded[name]!r} and {value!r}")
