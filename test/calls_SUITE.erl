@@ -56,7 +56,10 @@ values_come_back_as_they_went(_) ->
     ].
 
 registered_functions(_) ->
-    doc("A fun takes the list of arguments, a module function gets them spread; {ok, V} is unwrapped."),
+    doc(
+        "A fun takes the list of arguments, a module function gets them spread; {ok, V} is "
+        "unwrapped."
+    ),
     ok = hornbeam:register_function(count, fun(Arguments) -> {ok, length(Arguments)} end),
     ok = hornbeam:register_function("three", ?MODULE, three),
     ?assertEqual({200, <<"3">>}, fetch("/call?count")),
@@ -68,7 +71,10 @@ registered_functions(_) ->
 three(A, B, {bytes, C}) -> {A, B, {bytes, C}}.
 
 failures_of_functions(_) ->
-    doc("{error, Reason}, exceptions and exits of a function are RemoteError in Python; nobody else is hurt."),
+    doc(
+        "{error, Reason}, exceptions and exits of a function are RemoteError in Python; "
+        "nobody else is hurt."
+    ),
     ok = hornbeam:register_function(refuses, fun(_) -> {error, invalid_token} end),
     ok = hornbeam:register_function(crashes, fun([A | _]) -> A + a end),
     ok = hornbeam:register_function(exits, fun(_) -> exit(self(), kill), receive after infinity -> ok end end),

@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What breaks, and what the user sees: section 7 of the design, with real processes and real signals.
+%% @doc What breaks, and what the user sees: section 7 of the design, with real processes and real
+%% signals.
 -module(failure_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -86,7 +87,10 @@ app_raises_after_the_head(_) ->
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")).
 
 worker_dies_before_the_head(_) ->
-    doc("A worker killed by SIGKILL or SIGSEGV while it runs a request answers it 502, and is replaced."),
+    doc(
+        "A worker killed by SIGKILL or SIGSEGV while it runs a request answers it 502, and is "
+        "replaced."
+    ),
     Port = start(#{}),
     [
         begin
@@ -117,13 +121,19 @@ unstarted_requests_move_on(_) ->
     ?assertEqual([{200, <<"Hello">>}], lists:usort([W() || W <- Waiting])).
 
 garbage_on_the_wire(_) ->
-    doc("A worker that sends what is no frame is killed; its request is 502, the next one is served."),
+    doc(
+        "A worker that sends what is no frame is killed; its request is 502, the next one is "
+        "served."
+    ),
     Port = start(#{}),
     ?assertMatch({502, _}, fetch(Port, "/garbage")),
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")).
 
 app_over_timeout(_) ->
-    doc("A request over timeout is 504; the stuck worker is killed, its other thread's request finishes."),
+    doc(
+        "A request over timeout is 504; the stuck worker is killed, its other thread's "
+        "request finishes."
+    ),
     Port = start(#{timeout => 1000, threads => 2}),
     Pid = pid(),
     Stuck = do_async(fun() -> fetch(Port, "/sleep?60000") end),
@@ -145,7 +155,10 @@ app_that_lets_go_after_timeout(_) ->
     ct:pal("before ~p, after ~p", [Pid, pid()]).
 
 streaming_is_no_timeout(_) ->
-    doc("An endless response that makes progress is not cut by timeout; the generator is closed when the client leaves."),
+    doc(
+        "An endless response that makes progress is not cut by timeout; the generator is "
+        "closed when the client leaves."
+    ),
     Port = start(#{timeout => 1000}),
     File = filename:join("/tmp", "hornbeam-closed-" ++ os:getpid()),
     _ = file:delete(File),
@@ -181,7 +194,10 @@ client_leaves_the_queue(_) ->
     await(fun() -> loads() =:= [0] andalso maps:get(queued, hornbeam:info()) =:= 0 end).
 
 stopped_worker_is_avoided(_) ->
-    doc("A worker stopped by SIGSTOP is noticed within seconds, gives up what it had not started, and comes back."),
+    doc(
+        "A worker stopped by SIGSTOP is noticed within seconds, gives up what it had not "
+        "started, and comes back."
+    ),
     Port = start(#{workers => 2}),
     [Pid | _] = hornbeam_case:pids(),
     signal('STOP', Pid),

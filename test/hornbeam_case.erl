@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What the suites share: a node that serves test/apps, conditions to wait for, figures of processes.
+%% @doc What the suites share: a node that serves test/apps, conditions to wait for, figures of
+%% processes.
 -module(hornbeam_case).
 
 -export([all/1, start/1, start/2, python/0, root/0, apps/0, port/0, pids/0, pid/0]).

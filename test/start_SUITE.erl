@@ -95,7 +95,10 @@ no_such_module(_) ->
     has("no_such_app", Text).
 
 import_fails(_) ->
-    doc("A module whose own import fails is told apart from one that is not there; traceback shown."),
+    doc(
+        "A module whose own import fails is told apart from one that is not there; traceback "
+        "shown."
+    ),
     Text = fails("broken_import:application", #{}),
     has("does_not_exist_anywhere", Text),
     has("Traceback", Text).
@@ -137,7 +140,10 @@ second_start_is_refused(_) ->
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")).
 
 unix_socket(Config) ->
-    doc("A Unix socket serves; its file is removed at the end, and a stale one does not block a start."),
+    doc(
+        "A Unix socket serves; its file is removed at the end, and a stale one does not block "
+        "a start."
+    ),
     Path = do_socket_path(Config),
     ok = hornbeam:start("wsgi_apps:application", do_options(#{bind => "unix:" ++ Path})),
     {ok, Socket} = gen_tcp:connect({local, Path}, 0, [local, binary, {active, false}]),

@@ -1,9 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc Calls between a node and one worker, in both directions, any number at once.
 %%
-%% call/4 and cast/3 run in the calling process; everything else in the worker process, which owns the
-%% state. A service called by the worker runs in a process of its own (`hornbeam_services') with a timer for the
-%% caller's deadline; a late answer meets no entry and is dropped.
+%% call/4 and cast/3 run in the calling process; everything else in the worker process, which owns
+%% the state. A service called by the worker runs in a process of its own (`hornbeam_services')
+%% with a timer for the caller's deadline; a late answer meets no entry and is dropped.
 -module(hornbeam_calls).
 
 -export([call/4, cast/3]).
@@ -130,7 +130,8 @@ fault(Name, Payload) ->
         {error, bad_term} -> {Name, #{}}
     end.
 
-%% @doc An event of a caller, of a service or of a timer; Up tells whether there is a worker to talk to.
+%% @doc An event of a caller, of a service or of a timer; Up tells whether there is a worker to
+%% talk to.
 -spec event(event(), Up :: boolean(), state()) -> {[hornbeam_wire:message()], state()}.
 event({call, Ref, _, _, _, _, _}, false, State) ->
     Ref ! {Ref, {error, node_down}},

@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The open HTTP exchanges of one worker: what may be sent to it, what it may answer, who gets it.
+%% @doc The open HTTP exchanges of one worker: what may be sent to it, what it may answer, who
+%% gets it.
 %%
 %% Pure: messages, requests of streams and the time go in, a new state and effects come out. Runs in
 %% the worker process (`hornbeam_worker'), which carries the effects out. The rules are those of
@@ -112,8 +113,9 @@ milliseconds(Timeout) -> Timeout.
 deadline(_, infinity) -> infinity;
 deadline(Now, Timeout) -> Now + Timeout.
 
-%% @doc More of the request body. What arrives for an exchange that is closed or cancelled is dropped, the
-%% messages crossed. A stream sends no more than the worker granted and nothing after `Fin'.
+%% @doc More of the request body. What arrives for an exchange that is closed or cancelled is
+%% dropped, the messages crossed. A stream sends no more than the worker granted and nothing after
+%% `Fin'.
 -spec body(hornbeam_wire:exchange_id(), boolean(), binary(), Now :: integer(), state()) ->
     {[hornbeam_wire:message()], state()}.
 body(Id, Fin, Data, Now, #state{open = Open} = State) ->
@@ -276,8 +278,8 @@ gone(_Id, #exchange{phase = cancelled}) ->
 -spec drop_given(state()) -> state().
 drop_given(State) -> State#state{given = #{}}.
 
-%% @doc The worker is dead. Exchanges above the mark go to another worker, the others have failed. What comes
-%% next has higher ids.
+%% @doc The worker is dead. Exchanges above the mark go to another worker, the others have failed.
+%% What comes next has higher ids.
 -spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> {[effect()], state()}.
 fail_all(Above, State0) ->
     {Requeued, #state{open = Open} = State} = give_away(Above, State0),

@@ -39,7 +39,8 @@ new(Versions, Info, Boot) ->
 hello(#state{versions = {Min, Max}, info = Info}) ->
     {?HELLO, Min, Max, Info}.
 
-%% @doc Messages of a worker that has not been ready yet; `Out' is for it. `Rest' is what followed READY.
+%% @doc Messages of a worker that has not been ready yet; `Out' is for it. `Rest' is what followed
+%% READY.
 -spec handle([hornbeam_wire:message()], state()) ->
     {more, Out :: [hornbeam_wire:message()], state()}
     | {ready, Out :: [hornbeam_wire:message()], Rest :: [hornbeam_wire:message()], state()}
@@ -77,6 +78,7 @@ awaited(boot) -> "READY".
 refuse(Text, Out) ->
     {failed, Out ++ [{?ERROR, <<"bad_state">>, Text}], {protocol, {bad_state, Text}}}.
 
-%% @doc `Info' of the worker's HELLO, with `<<"protocol">>', the version in force; empty before that.
+%% @doc `Info' of the worker's HELLO, with `<<"protocol">>', the version in force; empty before
+%% that.
 -spec about(state()) -> map().
 about(#state{about = About}) -> About.

@@ -1,9 +1,10 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The node's side of a worker's ledger: which requests it has started, known even after `kill -9'.
+%% @doc The node's side of a worker's ledger: which requests it has started, known even after
+%% `kill -9'.
 %%
-%% Runs in the worker process. The file has two u64, little endian (PROTOCOL.md, section 7): the first is
-%% written by the worker through a memory map, the second by the node. Both ends unlink nothing they do
-%% not own: the node removes the file as soon as the worker has mapped it.
+%% Runs in the worker process. The file has two u64, little endian (PROTOCOL.md, section 7): the
+%% first is written by the worker through a memory map, the second by the node. Both ends unlink
+%% nothing they do not own: the node removes the file as soon as the worker has mapped it.
 -module(hornbeam_ledger).
 
 -export([create/0, mapped/1, started/1, revoke/2, allow/1, close/1]).

@@ -2,7 +2,8 @@
 %% @doc The connection to one Python process: its port, its ledger and the handshake.
 %%
 %% Runs in the worker process. A link lives as long as its operating-system process; everything that
-%% knows about ports and ledgers is here, so that a worker on another machine is another kind of link.
+%% knows about ports and ledgers is here, so that a worker on another machine is another kind of
+%% link.
 -module(hornbeam_link).
 
 -export([open/1, handshake/2, send/2, open_exchanges/2, started/1, forbid/1, allow/1, close/1]).
@@ -102,7 +103,8 @@ forbid(#link{ledger = Ledger}) ->
 allow(#link{ledger = Ledger}) ->
     hornbeam_ledger:allow(Ledger).
 
-%% @doc Kill the process if it still runs, and forget it. The highest id of an exchange that it started.
+%% @doc Kill the process if it still runs, and forget it. The highest id of an exchange that it
+%% started.
 -spec close(link()) -> non_neg_integer().
 close(#link{port = Port, os_pid = OsPid, ledger = Ledger}) ->
     _ = erlang:port_info(Port, id) =/= undefined andalso hornbeam_port:kill(OsPid),

@@ -1,9 +1,10 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The pool of an application as every connection process sees it: which worker has a free slot.
+%% @doc The pool of an application as every connection process sees it: which worker has a free
+%% slot.
 %%
 %% Runs in connection processes, in the queue and in the workers; nothing here waits for a process.
-%% Loads and limits are atomics, the worker processes are a tuple in a persistent term; a worker process
-%% outlives the operating-system processes that it starts, so the tuple is written once.
+%% Loads and limits are atomics, the worker processes are a tuple in a persistent term; a worker
+%% process outlives the operating-system processes that it starts, so the tuple is written once.
 -module(hornbeam_pool).
 
 -export([new/2, delete/1, set_worker/3, lookup/1]).
@@ -60,8 +61,8 @@ lookup(Name) ->
         Pool -> {ok, Pool}
     end.
 
-%% @doc A worker process has started, or started again: what an earlier one held is gone. Workers of a
-%% pool start one after the other, by their supervisor.
+%% @doc A worker process has started, or started again: what an earlier one held is gone. Workers
+%% of a pool start one after the other, by their supervisor.
 -spec set_worker(index(), pid(), pool()) -> ok.
 set_worker(Index, Pid, #pool{name = Name, counters = C, config = #{size := Size}}) ->
     atomics:put(C, ?LOAD(Index), 0),

@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc One application: its queue and its workers. Dead Python processes are the workers' business; what
-%% is restarted here are crashes of our own.
+%% @doc One application: its queue and its workers. Dead Python processes are the workers'
+%% business; what is restarted here are crashes of our own.
 -module(hornbeam_pool_sup).
 -behaviour(supervisor).
 

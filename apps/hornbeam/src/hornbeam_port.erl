@@ -1,8 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc The operating-system process of a worker: start it on a port, kill it.
 %%
-%% Runs in the worker process, which owns the port. Frames travel on descriptors 3 and 4 of the child, so that
-%% whatever the application prints goes where the node's own output goes (OTP: `open_port/2', `nouse_stdio').
+%% Runs in the worker process, which owns the port. Frames travel on descriptors 3 and 4 of the
+%% child, so that whatever the application prints goes where the node's own output goes (OTP:
+%% `open_port/2', `nouse_stdio').
 -module(hornbeam_port).
 
 -export([open/1, os_pid/1, send/2, close/1, kill/1, library_dir/0]).
@@ -16,8 +17,8 @@
     _ => _
 }.
 
-%% @doc Start the interpreter. The port's limits are off: credit bounds what is under way to a worker, and
-%% the owner must stay able to act on deadlines while the worker does not read.
+%% @doc Start the interpreter. The port's limits are off: credit bounds what is under way to a
+%% worker, and the owner must stay able to act on deadlines while the worker does not read.
 -spec open(options()) -> {ok, port()} | {error, {python, binary(), file:posix() | atom()}}.
 open(#{python := Python, env := Env}) ->
     Options = [
@@ -43,8 +44,8 @@ environment(Env) ->
             Env
     end.
 
-%% @doc Where the Python half lies beside this application: in a release under priv, in a checkout in the
-%% root. `error' where it is installed for the interpreter itself.
+%% @doc Where the Python half lies beside this application: in a release under priv, in a checkout
+%% in the root. `error' where it is installed for the interpreter itself.
 -spec library_dir() -> {ok, file:filename()} | error.
 library_dir() ->
     case code:priv_dir(hornbeam) of

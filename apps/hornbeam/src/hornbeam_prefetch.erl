@@ -1,8 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc How many requests a worker may hold beyond those it runs: about a millisecond of work.
 %%
-%% Pure. Follows the measured time between answers of a busy worker. A single long pause at most halves the
-%% prefetch, for it may be the machine's; what waits behind one slow request the worker hands back itself.
+%% Pure. Follows the measured time between answers of a busy worker. A single long pause at most
+%% halves the prefetch, for it may be the machine's; what waits behind one slow request the worker
+%% hands back itself.
 -module(hornbeam_prefetch).
 
 -export([new/1, sample/3, limit/1]).
@@ -11,7 +12,8 @@
 -define(BUDGET_US, 1000).
 -define(MOST, 64).
 
-%% Worker threads, and microseconds of one thread per request (infinity before the first measurement).
+%% Worker threads, and microseconds of one thread per request (infinity before the first
+%% measurement).
 -opaque state() :: {Threads :: pos_integer(), ServiceUs :: number() | infinity}.
 
 -spec new(Threads :: pos_integer()) -> state().

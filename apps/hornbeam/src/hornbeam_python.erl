@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Which interpreter runs the workers: the option `python', that of `venv', or `python3' on PATH.
-%% Looks at the file system; runs in the process that calls `hornbeam:start'.
+%% @doc Which interpreter runs the workers: the option `python', that of `venv', or `python3' on
+%% PATH. Looks at the file system; runs in the process that calls `hornbeam:start'.
 -module(hornbeam_python).
 
 -export([interpreter/1]).

@@ -1,13 +1,14 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc Requests of one application that no worker has room for: a bounded queue with deadlines.
 %%
-%% Runs in its own process, one per pool. Takes messages only, so that no connection process waits for it:
+%% Runs in its own process, one per pool. Takes messages only, so that no connection process waits
+%% for it:
 %%   {enqueue, To, Request}   from a stream that found no slot
 %%   {requeue, [{To, Request}]}   from a worker that gives up what it has not started; they go first
 %%   {cancel, To}   the client has left
 %%   capacity   a worker has released slots and saw that somebody waits
-%% Whoever enqueues counts first and claims afterwards, whoever releases releases first and reads the
-%% count afterwards: one of the two always sees the other.
+%% Whoever enqueues counts first and claims afterwards, whoever releases releases first and reads
+%% the count afterwards: one of the two always sees the other.
 -module(hornbeam_queue).
 -behaviour(gen_server).
 
@@ -40,7 +41,8 @@ enqueue(To, Request, Pool) ->
             full
     end.
 
-%% @doc Back to the head of the queue, in this order; they were accepted once, the limit is not asked.
+%% @doc Back to the head of the queue, in this order; they were accepted once, the limit is not
+%% asked.
 -spec requeue([{hornbeam_exchanges:to(), hornbeam_wire:request()}], hornbeam_pool:pool()) -> ok.
 requeue([], _) ->
     ok;

@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What a worker or the node answers, as Cowboy's commands: heads, bodies that must not be, errors.
+%% @doc What a worker or the node answers, as Cowboy's commands: heads, bodies that must not be,
+%% errors.
 %%
 %% Pure but for the clock of Cowboy's `date'; runs in the connection process.
 -module(hornbeam_response).
@@ -41,8 +42,8 @@ ending(#{keepalive := Keepalive, close := false, version := Version}) when Versi
 ending(_) ->
     [stop].
 
-%% The worker has compared a length that the application gave with the body. To a HEAD the application
-%% may tell the length of what a GET would get; without that nobody knows it.
+%% The worker has compared a length that the application gave with the body. To a HEAD the
+%% application may tell the length of what a GET would get; without that nobody knows it.
 with_length(#{<<"content-length">> := _} = Headers, _) -> Headers;
 with_length(Headers, Body) -> Headers#{<<"content-length">> => integer_to_binary(byte_size(Body))}.
 

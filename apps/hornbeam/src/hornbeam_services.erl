@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What a worker may call on the node. Every call runs in a process of its own, made by start/5.
+%% @doc What a worker may call on the node. Every call runs in a process of its own, made by
+%% start/5.
 %%
 %% Services: `call' runs a registered function (`hornbeam_functions'): `[Name, Arguments]'.
 -module(hornbeam_services).

@@ -1,9 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc HTTP requests of every version, from Cowboy to a worker and back: a `cowboy_stream' handler.
 %%
-%% Runs in the connection process and never waits there. It is the only stream handler of its listener.
-%% A request is `gathering' its body, `waiting' for the head of the answer, then `streaming';
-%% `closed' streams ignore what is still under way. Workers and the queue send
+%% Runs in the connection process and never waits there. It is the only stream handler of its
+%% listener. A request is `gathering' its body, `waiting' for the head of the answer, then
+%% `streaming'; `closed' streams ignore what is still under way. Workers and the queue send
 %% `{{ConnectionProcess, StreamID}, {hornbeam, WorkerPid, ExchangeId, Event}}'.
 -module(hornbeam_stream).
 -behaviour(cowboy_stream).
@@ -57,8 +57,8 @@
 
 %% Words.
 -define(MIN_HEAP_SIZE, 2586).
-%% Bytes of a streamed body that are read before the worker has asked for them: a client that is not slow need
-%% not stop whenever the worker does.
+%% Bytes of a streamed body that are read before the worker has asked for them: a client that is
+%% not slow need not stop whenever the worker does.
 -define(READ_AHEAD, 262144).
 
 %%% Cowboy's callbacks
@@ -148,8 +148,8 @@ more_body(Stream) ->
 take_pending(#stream{pending = Pending} = Stream) ->
     {body(Pending), Stream#stream{pending = [], pending_size = 0}}.
 
-%% Let Cowboy read again when there is room for a good part of the read-ahead. Cowboy forgets by how much it
-%% read too much, we do not.
+%% Let Cowboy read again when there is room for a good part of the read-ahead. Cowboy forgets by
+%% how much it read too much, we do not.
 read_on({Commands, #stream{body_done = true} = Stream}) ->
     {Commands, Stream};
 read_on({Commands, #stream{pending_size = Pending, flow = Flow} = Stream}) ->
@@ -252,7 +252,8 @@ connection(#{scheme := Scheme, peer := Peer, sock := Sock}) ->
             {Host, Port} = address(Sock),
             Connection = term_to_binary({Scheme, PeerHost, PeerPort, Host, Port}),
             _ = put(hornbeam_connection, Connection),
-            %% A request leaves some hundred words behind: collect every few requests, not twice in each.
+            %% A request leaves some hundred words behind: collect every few requests, not twice
+            %% in each.
             _ = process_flag(min_heap_size, ?MIN_HEAP_SIZE),
             Connection;
         Connection ->
@@ -314,8 +315,9 @@ event(Failure, Stream) ->
 unread(#stream{body_done = true} = Stream) -> Stream;
 unread(#stream{context = Context} = Stream) -> Stream#stream{context = Context#{close := true}}.
 
-%% Credit goes back in quarters of the window, not per chunk, and when the bytes have left: Cowboy's sending blocks
-%% until the kernel has taken them, so a message to ourselves is read after that.
+%% Credit goes back in quarters of the window, not per chunk, and when the bytes have left:
+%% Cowboy's sending blocks until the kernel has taken them, so a message to ourselves is read
+%% after that.
 owe(N, #stream{owed = Owed, granting = false, edge = #{response_window := Window}} = Stream) when
     (Owed + N) * 4 >= Window
 ->
@@ -344,9 +346,9 @@ failed(_, #stream{phase = streaming} = Stream) ->
 failed(_, Stream) ->
     {[], Stream}.
 
-%% Break the response off so that nobody takes it for complete. HTTP/2 resets the stream. HTTP/1 can only
-%% close the connection, and Cowboy has no command for that while a body is being sent: tell it, as
-%% a supervisor would, to end.
+%% Break the response off so that nobody takes it for complete. HTTP/2 resets the stream. HTTP/1
+%% can only close the connection, and Cowboy has no command for that while a body is being sent:
+%% tell it, as a supervisor would, to end.
 break(#stream{context = #{version := 'HTTP/2'}}) ->
     [{internal_error, aborted, 'The response was broken off.'}];
 break(_) ->
@@ -380,7 +382,8 @@ await_body(#stream{edge = #{body_timeout := Timeout}, to = To} = Stream) ->
     Timer = erlang:send_after(Timeout, self(), {To, body_deadline}),
     Stream#stream{timer = Timer, body_seen = now_ms()}.
 
-%% Bytes that came since the timer was set move the deadline; so does waiting for the worker to read.
+%% Bytes that came since the timer was set move the deadline; so does waiting for the worker to
+%% read.
 body_deadline(#stream{body_done = true} = Stream) ->
     {[], Stream};
 body_deadline(#stream{pending = [_ | _], phase = Phase} = Stream) when Phase =/= gathering ->

@@ -3,8 +3,8 @@
 %%   hornbeam_tables         owns the ETS tables
 %%   hornbeam_pools_sup      one supervisor per application: its queue and its workers
 %%   hornbeam_listeners_sup  the listening sockets
-%% Applications and listeners are started on demand; when a supervisor has to be restarted they would be
-%% missing silently, so the whole application ends instead (intensity 0).
+%% Applications and listeners are started on demand; when a supervisor has to be restarted they
+%% would be missing silently, so the whole application ends instead (intensity 0).
 -module(hornbeam_sup).
 -behaviour(supervisor).
 

@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Owns every ETS table and does nothing else, so that the tables survive whoever works on them.
+%% @doc Owns every ETS table and does nothing else, so that the tables survive whoever works on
+%% them.
 -module(hornbeam_tables).
 -behaviour(gen_server).
 

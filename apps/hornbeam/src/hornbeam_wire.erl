@@ -30,8 +30,8 @@
     Connection :: binary(),
     Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}
 }.
-%% The same, encoded: the connection process does that, many of them at once, so that the worker process has
-%% little to copy and little to do.
+%% The same, encoded: the connection process does that, many of them at once, so that the worker
+%% process has little to copy and little to do.
 -opaque request() :: binary().
 
 %% @doc Encode the fields of an OPEN, all but its id and its timeout.
@@ -82,7 +82,8 @@ check(Messages) ->
         {bad, Message} -> fault(Message, Messages)
     end.
 
-%% Every field of a legal message has a type of this layer, so that the rest need be looked at only here.
+%% Every field of a legal message has a type of this layer, so that the rest need be looked at
+%% only here.
 fault(Message, Messages) ->
     case is_restricted(Messages) of
         true -> {error, {bad_message, describe(Message)}};

@@ -1,8 +1,9 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What other processes say to a worker. Everything here runs in the process that calls it: streams,
-%% the queue, services; the worker itself is `hornbeam_worker_proc'.
+%% @doc What other processes say to a worker. Everything here runs in the process that calls it:
+%% streams, the queue, services; the worker itself is `hornbeam_worker_proc'.
 %%
-%% Streams receive `{To, {hornbeam, WorkerPid, ExchangeId, Event}}', see `hornbeam_exchanges:event()'.
+%% Streams receive `{To, {hornbeam, WorkerPid, ExchangeId, Event}}', see
+%% `hornbeam_exchanges:event()'.
 -module(hornbeam_worker).
 
 -export([open/3, body/4, credit/3, cancel/2, cancel/3, event/2, call/4, cast/3, info/1]).

@@ -1,11 +1,12 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc The life of one Python worker.
 %%
-%% Runs in: the worker process, one per slot of a pool; others speak to it through `hornbeam_worker'. It outlives
-%% the operating-system processes that it starts one after the other:
+%% Runs in: the worker process, one per slot of a pool; others speak to it through
+%% `hornbeam_worker'. It outlives the operating-system processes that it starts one after the
+%% other:
 %%   booting   started, loading the application; gone when that fails
 %%   ready     takes requests
-%%   stalled   silent for three heartbeats; takes nothing new, what it had not started went elsewhere
+%% stalled silent for three heartbeats; takes nothing new, what it had not started went elsewhere
 %%   draining  takes nothing new, finishes what it holds, then ends (recycled) or is killed (stuck)
 %%   gone      no process; started again after a delay that grows while it keeps failing
 %% What it holds is `hornbeam_worker_traffic', its connection `hornbeam_link'.
@@ -143,7 +144,8 @@ told(What, #data{starter = Starter, index = Index} = D) ->
 ready(enter, _, #data{traffic = T} = D) ->
     {keep_state, D#data{traffic = hornbeam_worker_traffic:open_limit(T)}, [?NEXT_TICK]};
 ready(info, {hornbeam_open, To, Request}, D) ->
-    %% Connections that are about to run on this scheduler go first: their requests travel in the same packet.
+    %% Connections that are about to run on this scheduler go first: their requests travel in the
+    %% same packet.
     true = erlang:yield(),
     opened(take_opens([{To, Request}], ?BATCH - 1), D);
 ready(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
@@ -238,7 +240,8 @@ draining({timeout, tick}, tick, D0) ->
 draining(Type, Event, D) ->
     common(Type, Event, draining, D).
 
-%% Nothing is left but what holds the process for good. One that was told to end gets a little time for that.
+%% Nothing is left but what holds the process for good. One that was told to end gets a little
+%% time for that.
 drained(#data{drain = stuck} = D) ->
     killed(timeout, D);
 drained(#data{drained_at = undefined} = D) ->

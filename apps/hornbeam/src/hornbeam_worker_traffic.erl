@@ -1,9 +1,11 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What one worker holds, and how it comes and goes: requests out, answers in, slots of the pool.
+%% @doc What one worker holds, and how it comes and goes: requests out, answers in, slots of the
+%% pool.
 %%
-%% Runs in the worker process (`hornbeam_worker_proc', which knows when a worker may have traffic). The rules
-%% are in `hornbeam_exchanges' and `hornbeam_calls'; here their effects are carried out: answers go straight to
-%% the streams, what was not started goes back to the queue, slots are released before the queue is told.
+%% Runs in the worker process (`hornbeam_worker_proc', which knows when a worker may have
+%% traffic). The rules are in `hornbeam_exchanges' and `hornbeam_calls'; here their effects are
+%% carried out: answers go straight to the streams, what was not started goes back to the queue,
+%% slots are released before the queue is told.
 -module(hornbeam_worker_traffic).
 
 -export([new/3, renew/1]).
@@ -64,7 +66,8 @@ new(Pool, Index, #{threads := Threads} = Options) ->
 %% @doc The same for the next operating-system process of the worker.
 -spec renew(state()) -> state().
 renew(#traffic{pool = Pool, index = Index, options = Options, exchanges = X}) ->
-    %% Ids go on: what a stream still says about an exchange of the last process means none of the next.
+    %% Ids go on: what a stream still says about an exchange of the last process means none of the
+    %% next.
     (new(Pool, Index, Options))#traffic{exchanges = X}.
 
 %%% Requests out
@@ -112,7 +115,8 @@ request({hornbeam_cancel, To}, X) ->
 
 %%% Answers in
 
-%% @doc One packet of the worker. After an error the connection cannot go on; what came before it counts.
+%% @doc One packet of the worker. After an error the connection cannot go on; what came before it
+%% counts.
 -spec packet(binary(), hornbeam_link:link(), state()) ->
     {ok, state()} | {error, {atom(), binary()}, state()}.
 packet(Packet, Link, T) ->
@@ -213,7 +217,8 @@ give_away(Link, #traffic{exchanges = X0} = T) ->
     _ = carry_out(Effects, T),
     T#traffic{exchanges = X}.
 
-%% @doc The process is dead: what it had started has failed, the rest goes to others, callers are told.
+%% @doc The process is dead: what it had started has failed, the rest goes to others, callers are
+%% told.
 -spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> state().
 fail_all(Started, #traffic{exchanges = X0, calls = Calls} = T) ->
     {Effects, X} = hornbeam_exchanges:fail_all(Started, X0),
