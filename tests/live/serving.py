@@ -15,13 +15,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TypeAlias
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -31,6 +31,8 @@ GUNICORN = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-con
 # Seconds. Generous: a busy machine starts a node and two interpreters in a few.
 START = 60.0
 STOP = 45.0
+
+Child: TypeAlias = tuple[subprocess.Popen[bytes], IO[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,17 @@ class Served:
 
     def worker_pids(self) -> list[int]:
         """The process ids of the Python workers of the node."""
-        return [pid for pid in descendants(self.node_pid()) if b"hornbeam_erlang.worker" in name(pid)]
+        return [
+            pid for pid in descendants(self.node_pid()) if b"hornbeam_erlang.worker" in name(pid)
+        ]
 
     def errors(self) -> str:
-        # Not read through the shared file position: the child would write at ours.
-        return os.pread(self.stderr.fileno(), 1 << 24, 0).decode(errors="replace")
+        return text(self.stderr)
+
+
+def text(file: IO[bytes]) -> str:
+    """What a child has written to `file`. Its file position is the child's as well: left alone."""
+    return os.pread(file.fileno(), 1 << 24, 0).decode(errors="replace")
 
 
 def children(pid: int) -> list[int]:
@@ -119,12 +127,12 @@ def first_line(process: subprocess.Popen[bytes], seconds: float = START) -> str:
 
 
 @contextmanager
-def command(*argv: str, **variables: str) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """The command as a child process and its standard error; it is gone afterwards."""
+def child(argv: Sequence[str], variables: Mapping[str, str]) -> Iterator[Child]:
+    """A program as a child process and its standard error; it is gone afterwards."""
     with (
         TemporaryFile() as stderr,
         subprocess.Popen(
-            [*COMMAND, *argv],
+            argv,
             cwd=ROOT,
             env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
@@ -136,6 +144,13 @@ def command(*argv: str, **variables: str) -> Iterator[tuple[subprocess.Popen[byt
             yield process, stderr
         finally:
             end(process)
+
+
+@contextmanager
+def command(*argv: str, **variables: str) -> Iterator[Child]:
+    """The hornbeam command as a child process, as `child`."""
+    with child([*COMMAND, *argv], variables) as both:
+        yield both
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -163,6 +178,22 @@ def serving(app: str, app_dir: Path, *options: str, **variables: str) -> Iterato
         found = re.search(r"http://([\d.]+):(\d+)", announcement)
         if found is None:
             end(process)
-            stderr.seek(0)
-            raise AssertionError(f"not served: {announcement!r}\n{stderr.read().decode()}")
+            raise AssertionError(f"not served: {announcement!r}\n{text(stderr)}")
         yield Served(process, found[1], int(found[2]), announcement, stderr)
+
+
+@contextmanager
+def gunicorn(app: str, app_dir: Path, *options: str, **variables: str) -> Iterator[Served]:
+    """Serves `app` with gunicorn, the server whose answers ours are compared with; as `serving`."""
+    argv = (*GUNICORN, "--chdir", str(app_dir), *options, app)
+    with child(argv, variables) as (process, stderr):
+        listening = re.compile(r"Listening at: (http://([\d.]+):(\d+))")
+        wait_until(
+            lambda: process.poll() is not None or bool(listening.search(text(stderr))),
+            "gunicorn listens",
+            START,
+        )
+        found = listening.search(text(stderr))
+        if found is None or process.poll() is not None:
+            raise AssertionError(f"gunicorn does not serve:\n{text(stderr)}")
+        yield Served(process, found[2], int(found[3]), found[1], stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from live.serving import EXAMPLES, START, STOP, alive, children, command, serving, wait_until
+from live.serving import EXAMPLES, START, STOP, alive, command, descendants, serving, wait_until
 
 HELLO = EXAMPLES / "hello_wsgi"
 ONE_WORKER = ("--workers", "1")
@@ -30,11 +30,6 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"finished"]
 """
-
-
-def descendants(pid: int) -> list[int]:
-    found = children(pid)
-    return found + [below for child in found for below in descendants(child)]
 
 
 def test_serves_and_says_where() -> None:
