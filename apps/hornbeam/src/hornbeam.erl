@@ -48,7 +48,7 @@ start(AppSpec, Options) ->
 start_python(Config) ->
     case {hornbeam_python:interpreter(Config), hornbeam_pool:lookup(?NAME)} of
         {{ok, Python}, error} -> start_pool(Python, Config);
-        {{ok, _}, {ok, Pool}} -> {error, {already_started, maps:get(app, hornbeam_pool:config(Pool))}};
+        {{ok, _}, {ok, Pool}} -> already_started(Pool);
         {{error, _} = Error, _} -> Error
     end.
 
@@ -210,8 +210,9 @@ format_error({python, Python, Reason}) ->
     ["cannot run ", Python, ": ", posix(Reason)];
 format_error({version_mismatch, Theirs, Ours}) ->
     io_lib:format(
-        "the Python package hornbeam speaks protocol versions ~p, this node ~p: install the version that "
-        "belongs to this node", [Theirs, Ours]
+        "the Python package hornbeam speaks protocol versions ~p, this node ~p: install the "
+        "version that belongs to this node",
+        [Theirs, Ours]
     );
 format_error({ledger, Path, Reason}) ->
     ["cannot create ", Path, ": ", posix(Reason)];
