@@ -41,7 +41,8 @@ call(Worker, Service, Arguments, Timeout) ->
     case hornbeam_wire:encode_value([Arguments, #{}]) of
         {ok, Payload} ->
             Ref = monitor(process, Worker, [{alias, reply_demonitor}]),
-            Worker ! {hornbeam_calls, {call, Ref, self(), origin(Worker), Timeout, Service, Payload}},
+            Call = {call, Ref, self(), origin(Worker), Timeout, Service, Payload},
+            Worker ! {hornbeam_calls, Call},
             await(Ref, Worker, Timeout);
         {error, too_large} ->
             {error, too_large}
