@@ -229,7 +229,8 @@ returned([Id | Ids], Effects, #state{open = Open, given = Given} = State) ->
             bad_state({?RETURN, Id}, <<"which has started">>);
         {#{Id := #exchange{phase = Phase, to = To, request = Request}}, _} ->
             Requeue = [{requeue, To, Request} || Phase =:= waiting],
-            returned(Ids, [released | Requeue ++ Effects], State#state{open = maps:remove(Id, Open)});
+            Left = State#state{open = maps:remove(Id, Open)},
+            returned(Ids, [released | Requeue ++ Effects], Left);
         {_, #{Id := true}} ->
             returned(Ids, Effects, State#state{given = maps:remove(Id, Given)});
         {_, _} ->
@@ -237,8 +238,8 @@ returned([Id | Ids], Effects, #state{open = Open, given = Given} = State) ->
     end.
 
 bad_state(Message, Why) ->
-    Text = io_lib:format("message ~b for exchange ~b, ~s", [element(1, Message), element(2, Message), Why]),
-    {error, {bad_state, iolist_to_binary(Text)}}.
+    Fields = [element(1, Message), element(2, Message), Why],
+    {error, {bad_state, iolist_to_binary(io_lib:format("message ~b for exchange ~b, ~s", Fields))}}.
 
 %% @doc Exchanges without progress for `timeout': their streams are told, the worker is asked to let
 %% go. `Stuck' are those that were told before and still hold the worker.
@@ -253,8 +254,12 @@ late({Id, #exchange{phase = cancelled}}, _Now, {Effects, Messages, Stuck, State}
     {Effects, Messages, [Id | Stuck], State};
 late({Id, #exchange{to = To} = E}, Now, {Effects, Messages, Stuck, #state{open = Open} = State}) ->
     Given = E#exchange{phase = cancelled, deadline = Now + grace(State)},
-    {[{event, To, Id, {failed, timeout}} | Effects], [{?CANCEL, Id, <<"timeout">>} | Messages], Stuck,
-        State#state{open = Open#{Id := Given}}}.
+    {
+        [{event, To, Id, {failed, timeout}} | Effects],
+        [{?CANCEL, Id, <<"timeout">>} | Messages],
+        Stuck,
+        State#state{open = Open#{Id := Given}}
+    }.
 
 %% Long enough for an application that streams to reach its next chunk.
 grace(#state{config = #{timeout := Timeout}}) -> min(1000, Timeout).
@@ -264,7 +269,12 @@ grace(#state{config = #{timeout := Timeout}}) -> min(1000, Timeout).
 -spec give_away(Above :: non_neg_integer(), state()) -> {[effect()], state()}.
 give_away(Above, #state{open = Open, given = Given0} = State) ->
     Mark = max(Above, State#state.started),
-    Unstarted = [Id || {Id, #exchange{phase = P}} <- lists:sort(maps:to_list(Open)), Id > Mark, P =/= streaming],
+    Unstarted = [
+        Id
+     || {Id, #exchange{phase = Phase}} <- lists:sort(maps:to_list(Open)),
+        Id > Mark,
+        Phase =/= streaming
+    ],
     Effects = lists:append([gone(Id, maps:get(Id, Open)) || Id <- Unstarted]),
     Given = lists:foldl(fun(Id, Acc) -> Acc#{Id => true} end, Given0, Unstarted),
     {Effects, State#state{open = maps:without(Unstarted, Open), given = Given}}.
