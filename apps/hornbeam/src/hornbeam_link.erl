@@ -33,8 +33,10 @@
 -spec open(options()) -> {ok, link()} | {error, term()}.
 open(#{boot := Boot} = Options) ->
     case hornbeam_ledger:create() of
-        {ok, Ledger, Path} -> open(hornbeam_port:open(Options), Ledger, Boot#{<<"ledger">> => Path});
-        {error, _} = Error -> Error
+        {ok, Ledger, Path} ->
+            open(hornbeam_port:open(Options), Ledger, Boot#{<<"ledger">> => Path});
+        {error, _} = Error ->
+            Error
     end.
 
 open({ok, Port}, Ledger, Boot) ->
