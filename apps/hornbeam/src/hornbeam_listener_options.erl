@@ -29,7 +29,8 @@ cowboy(Config, Pool, Window) ->
     }.
 
 edge(Config, Limits, Pool, Window) ->
-    #{body_buffer := Buffer, max_body := MaxBody, timeout := Timeout, keepalive := Keepalive} = Config,
+    #{body_buffer := Buffer, max_body := MaxBody} = Config,
+    #{timeout := Timeout, keepalive := Keepalive} = Config,
     #{
         pool => Pool,
         limits => Limits,
