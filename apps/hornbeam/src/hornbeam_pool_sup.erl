@@ -9,7 +9,8 @@
 %% More than a worker gives its process to end (hornbeam_worker).
 -define(SHUTDOWN, 8000).
 
--spec start_link(hornbeam_pool:pool(), hornbeam_worker_proc:options()) -> supervisor:startlink_ret().
+-spec start_link(hornbeam_pool:pool(), hornbeam_worker_proc:options()) ->
+    supervisor:startlink_ret().
 start_link(Pool, Options) ->
     supervisor:start_link(?MODULE, {Pool, Options}).
 
