@@ -22,7 +22,9 @@
     timer = undefined :: undefined | reference()
 }).
 
--type item() :: {hornbeam_exchanges:to(), hornbeam_wire:request(), Deadline :: integer() | infinity}.
+-type item() :: {
+    hornbeam_exchanges:to(), hornbeam_wire:request(), Deadline :: integer() | infinity
+}.
 
 -spec start_link(hornbeam_pool:pool()) -> {ok, pid()}.
 start_link(Pool) ->
