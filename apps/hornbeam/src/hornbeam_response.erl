@@ -85,14 +85,18 @@ file({Path, Offset, Bytes}, true) -> [{data, nofin, {sendfile, Offset, Bytes, Pa
 file(_, false) -> [].
 
 -spec fin(cowboy:http_headers(), HasBody :: boolean(), context()) -> cowboy_stream:commands().
-fin(_, false, Context) -> ending(Context);
-fin(Trailers, true, Context) when map_size(Trailers) > 0 -> [{trailers, Trailers} | ending(Context)];
-fin(_, true, Context) -> [{data, fin, <<>>} | ending(Context)].
+fin(_, false, Context) ->
+    ending(Context);
+fin(Trailers, true, Context) when map_size(Trailers) > 0 ->
+    [{trailers, Trailers} | ending(Context)];
+fin(_, true, Context) ->
+    [{data, fin, <<>>} | ending(Context)].
 
 %% @doc An answer of the node itself, with one line of text that says why.
 -spec refuse(400..599, Reason :: binary(), context()) -> cowboy_stream:commands().
 refuse(Status, Reason, #{method := Method} = Context) ->
-    Text = <<(integer_to_binary(Status))/binary, " ", (phrase(Status))/binary, ": ", Reason/binary, "\n">>,
+    Number = integer_to_binary(Status),
+    Text = <<Number/binary, " ", (phrase(Status))/binary, ": ", Reason/binary, "\n">>,
     Headers = (retry(Status))#{
         <<"content-type">> => <<"text/plain; charset=utf-8">>,
         <<"content-length">> => integer_to_binary(byte_size(Text))
