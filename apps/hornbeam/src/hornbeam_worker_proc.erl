@@ -77,7 +77,7 @@ start_link(Pool, Index, Options) ->
     Spawn = {spawn_opt, [{min_heap_size, ?MIN_HEAP_SIZE}]},
     gen_statem:start_link(?MODULE, {Pool, Index, Options}, [Spawn]).
 
--spec callback_mode() -> [state_functions | state_enter].
+-spec callback_mode() -> [state_functions | state_enter, ...].
 callback_mode() -> [state_functions, state_enter].
 
 -spec init({hornbeam_pool:pool(), hornbeam_pool:index(), options()}) -> {ok, booting, #data{}}.
@@ -116,8 +116,10 @@ linked(Link, #data{traffic = T, options = Options} = D) ->
         remaining = lifetime(Options)
     }.
 
-lifetime(#{max_requests := infinity}) -> infinity;
-lifetime(#{max_requests := Max, max_requests_jitter := Jitter}) -> Max + rand:uniform(Jitter + 1) - 1.
+lifetime(#{max_requests := infinity}) ->
+    infinity;
+lifetime(#{max_requests := Max, max_requests_jitter := Jitter}) ->
+    Max + rand:uniform(Jitter + 1) - 1.
 
 greeted({more, Link}, D) ->
     {keep_state, D#data{link = Link}};
