@@ -73,8 +73,8 @@ renew(#traffic{pool = Pool, index = Index, options = Options, exchanges = X}) ->
 %%% Requests out
 
 %% @doc Requests whose slots are claimed, in one packet.
--spec open([{hornbeam_exchanges:to(), hornbeam_wire:request()}, ...], hornbeam_link:link(), state()) ->
-    state().
+-spec open([{hornbeam_exchanges:to(), hornbeam_wire:request()}, ...], Link, state()) -> state() when
+    Link :: hornbeam_link:link().
 open(Requests, Link, #traffic{exchanges = X0, busy_since = Since} = T) ->
     Now = now_ms(),
     {Opens, X} = lists:mapfoldl(
@@ -131,8 +131,10 @@ packet(Packet, Link, T) ->
 messages(Messages, Link, #traffic{exchanges = X0} = T0) ->
     T = T0#traffic{heard = now_ms()},
     case handle(Messages, [], X0, Link, T) of
-        {ok, Effects, X, T1} -> {ok, answers(Effects, T1#traffic{exchanges = X})};
-        {error, Error, Effects, X, T1} -> {error, Error, answers(Effects, T1#traffic{exchanges = X})}
+        {ok, Effects, X, T1} ->
+            {ok, answers(Effects, T1#traffic{exchanges = X})};
+        {error, Error, Effects, X, T1} ->
+            {error, Error, answers(Effects, T1#traffic{exchanges = X})}
     end.
 
 %% Effects are newest first.
@@ -186,8 +188,8 @@ perform([], Released, Requeued) ->
 %%% Calls
 
 %% @doc An event of a caller, a service or a timer. Up: there is a worker that may be called.
--spec call_event(hornbeam_calls:event(), Up :: boolean(), hornbeam_link:link() | undefined, state()) ->
-    state().
+-spec call_event(hornbeam_calls:event(), Up :: boolean(), Link, state()) -> state() when
+    Link :: hornbeam_link:link() | undefined.
 call_event(Event, Up, Link, #traffic{calls = Calls} = T) ->
     called(hornbeam_calls:event(Event, Up, Calls), Link, T).
 
@@ -266,7 +268,9 @@ answered(#traffic{answered = Answered}) -> Answered.
 -spec silent_for(state()) -> non_neg_integer().
 silent_for(#traffic{heard = Heard}) -> max(0, now_ms() - Heard).
 
--spec info(state()) -> #{load := integer(), limit := non_neg_integer(), served := non_neg_integer()}.
+-spec info(state()) -> #{
+    load := integer(), limit := non_neg_integer(), served := non_neg_integer()
+}.
 info(#traffic{index = Index, pool = Pool, limit = Limit, answered = Answered}) ->
     #{load => hornbeam_pool:load(Index, Pool), limit => Limit, served => Answered}.
 
