@@ -52,6 +52,9 @@ start_python(Config) ->
         {{error, _} = Error, _} -> Error
     end.
 
+already_started(Pool) ->
+    {error, {already_started, maps:get(app, hornbeam_pool:config(Pool))}}.
+
 start_pool(Python, #{workers := Size} = Config) ->
     Pool = hornbeam_pool:new(
         ?NAME, (maps:with([app, queue_limit, queue_timeout], Config))#{size => Size}
