@@ -99,7 +99,7 @@ class Attendant:
             if any(message[0] in CLOSING for message in outbox.pending):
                 # Its thread is on its way to the next piece of work, which this answer may bring.
                 self._stuck = 0
-            hub.flush()
+            hub.flush_all()
         self._flushes = outbox.flushes
         if hub.deadlines:
             hub.answer_overdue()

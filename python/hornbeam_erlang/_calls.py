@@ -36,12 +36,13 @@ GRACE_SECONDS = 0.25  # the other side answers within the timeout; this is for i
 
 _services: dict[bytes, Callable[..., Any]] = {}
 _hub: Hub | None = None
+_advice = "start the application with the command 'hornbeam module:callable'"
 
 
-def connect(hub: Hub | None) -> None:
-    """Makes `hub` the connection of this process; None takes it away."""
-    global _hub
-    _hub = hub
+def connect(hub: Hub | None, advice: str = "") -> None:
+    """Makes `hub` the connection of this process; None takes it away, `advice` says what to do."""
+    global _hub, _advice
+    _hub, _advice = hub, advice
 
 
 def register_service(name: str, function: Callable[..., Any]) -> None:
@@ -117,7 +118,7 @@ def cast_service(
 
 def _connected(operation: str) -> Hub:
     if _hub is None:
-        raise NotConnected(operation)
+        raise NotConnected(operation, _advice)
     return _hub
 
 
@@ -160,7 +161,7 @@ def _error(answer: Message, operation: str, timeout_ms: int) -> HornbeamError:
     if name == "cancelled":
         return Cancelled(operation)
     if name == "overloaded":
-        return Overloaded(str(info.get("resource", operation)), int(info.get("limit", 0)))
+        return Overloaded(str(info.get("resource", operation)), int(info.get("limit", MAX_CALLS)))
     class_ = str(info.get("class", "error")) if name == "remote_error" else name
     return RemoteError(class_, info.get("reason"), str(info.get("stack", "")))
 

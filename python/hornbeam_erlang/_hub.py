@@ -121,11 +121,15 @@ class Hub:
         self.outbox.put(message, size)
 
     def flush(self) -> None:
+        """Puts all that is queued on its way."""
+        if self.outbox.pending:
+            self.outbox.flush()
+
+    def flush_all(self) -> None:
         """Puts all that is queued or held on its way."""
         if self.outbox.held:
             self.release_held()
-        if self.outbox.pending:
-            self.outbox.flush()
+        self.flush()
 
     def release_held(self) -> None:
         """Queues the answers that were held back in case the application had no more to say."""
@@ -154,8 +158,8 @@ class Hub:
             if message is not None:
                 if message[0] != OPEN or self._start(message[1]):
                     return message
-            elif self.outbox.pending or self.outbox.held:
-                self.flush()
+            elif self.outbox.pending:
+                self.outbox.flush()
             else:
                 self.threads.wait(waiter, self.threads.idle, self._has_work, None)
         return None
@@ -217,7 +221,7 @@ class Hub:
         try:
             in_time = True
             while in_time and not ready():
-                self.flush()
+                self.flush_all()
                 in_time = self.threads.wait(waiter, self.threads.blocked, ready, deadline)
             return bool(ready())
         finally:

@@ -82,7 +82,7 @@ def fail(hub: Hub, exc: ProtocolError) -> NoReturn:
 
 def _disown(transport: Transport) -> None:
     """In a forked child: the connection belongs to the parent."""
-    _calls.connect(None)
+    _calls.connect(None, "it is a forked child of a worker: call from the worker itself")
     transport.close()
 
 
@@ -112,6 +112,7 @@ def _boot(hub: Hub, config: Config) -> Serve:
             hub.use_ledger(config.ledger)
         except (OSError, ValueError) as exc:
             raise ProtocolError("bad_message", f"ledger of BOOT: {exc}") from exc
+    _calls.connect(None, "the application is being loaded: call when it serves")
     sys.path[:0] = config.pythonpath
     sys.argv[:] = ["hornbeam"]
     try:

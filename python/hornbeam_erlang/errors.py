@@ -30,14 +30,17 @@ class NotConnected(HornbeamError, ConnectionError):
 
     Attributes:
         operation: what was asked for, for example `state_get`.
+        advice: what to do about it, empty where nothing can be done.
     """
 
-    def __init__(self, operation: str) -> None:
-        super().__init__(operation)
+    def __init__(self, operation: str, advice: str = "") -> None:
+        super().__init__(operation, advice)
         self.operation = operation
+        self.advice = advice
 
     def __str__(self) -> str:
-        return f"{self.operation}: this process is not connected to a hornbeam node"
+        text = f"{self.operation}: this process is not connected to a hornbeam node"
+        return f"{text}; {self.advice}" if self.advice else text
 
 
 class CallTimeout(HornbeamError, TimeoutError):

@@ -149,6 +149,15 @@ def test_stdout_is_the_applications_own(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr().out == "printed\nwritten\n"
 
 
+def test_call_while_loading(tmp_path: Path) -> None:
+    """A call at import time fails with NotConnected, which says when calls are possible."""
+    (tmp_path / "eager.py").write_text("import hornbeam_erlang\nhornbeam_erlang.call('f')\n")
+    with Node("eager:app", {b"pythonpath": [str(tmp_path).encode()]}) as node:
+        assert node.ready is not None
+        assert node.ready[:2] == (FAILED, b"import_failed")
+        assert b"the application is being loaded: call when it serves" in node.ready[2]
+
+
 def test_programs_do_not_inherit_the_connection(node: Node) -> None:
     """A program that the application starts has neither of the connection's descriptors."""
     assert json.loads(node.request("/inherited").body).strip() == "[]"
@@ -157,7 +166,7 @@ def test_programs_do_not_inherit_the_connection(node: Node) -> None:
 def test_forked_child_is_not_connected(node: Node) -> None:
     """A forked child gets NotConnected and cannot write to the connection; the worker goes on."""
     text, status = json.loads(node.request("/fork").body)
-    assert "not connected" in text
+    assert "a forked child of a worker" in text
     assert status == 0
     assert node.request("/quick").status == 200
 

@@ -37,6 +37,7 @@ def test_call_outside_a_worker() -> None:
     assert isinstance(caught.value, ConnectionError)
     assert isinstance(caught.value, RuntimeError)
     assert "call('add')" in str(caught.value)
+    assert "start the application with the command 'hornbeam" in str(caught.value)
     with pytest.raises(hornbeam_erlang.NotConnected, match=r"cast\('log'\)"):
         hornbeam_erlang.cast("log")
 
