@@ -84,13 +84,7 @@ def call_service(
     payload = codec.encode([positional, keyword])
     pending = PendingCall()
     deadline = monotonic() + timeout_ms / 1000 + GRACE_SECONDS
-    with hub.mutex:
-        if len(hub.session.calls) >= MAX_CALLS:
-            raise Overloaded("open calls of this worker", MAX_CALLS)
-        ident = hub.session.next_call()
-        origin = hub.origins.get(get_ident(), 0)
-        hub.calls[ident] = pending
-        hub.send((CALL, ident, origin, timeout_ms, service.encode(), payload), len(payload))
+    ident = _open_call(hub, pending, timeout_ms, service.encode(), payload)
     try:
         answer = _await(hub, pending, deadline)
     finally:
@@ -100,6 +94,19 @@ def call_service(
     if answer[0] == RESULT:
         return codec.decode(answer[2])
     raise _error(answer, operation, timeout_ms)
+
+
+def _open_call(
+    hub: Hub, pending: PendingCall, timeout_ms: int, service: bytes, payload: bytes
+) -> int:
+    with hub.mutex:
+        if len(hub.session.calls) >= MAX_CALLS:
+            raise Overloaded("open calls of this worker", MAX_CALLS)
+        ident = hub.session.next_call()
+        origin = hub.origins.get(get_ident(), 0)
+        hub.calls[ident] = pending
+        hub.send((CALL, ident, origin, timeout_ms, service, payload), len(payload))
+    return ident
 
 
 def cast_service(

@@ -19,9 +19,22 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from ._flow import Flow
+from ._states import (
+    CLOSED,
+    DRAINING,
+    ENDED,
+    EXCHANGE_CODES,
+    GREETED,
+    GREETING,
+    LOADING,
+    PHASES_TO_SEND,
+    QUEUED,
+    RUNNING,
+    SERVING,
+    TRANSITIONS,
+)
 from ._wire import (
     ABORT,
-    BEAT,
     BODY,
     BODY_CREDIT,
     BOOT,
@@ -52,47 +65,6 @@ from ._wire import (
     Message,
     ProtocolError,
 )
-
-# Phases of the connection.
-GREETING, GREETED, LOADING, SERVING, DRAINING, ENDED = (
-    "greeting",
-    "greeted",
-    "loading",
-    "serving",
-    "draining",
-    "ended",
-)
-
-# States of an exchange; an id without an entry is closed or was never opened.
-QUEUED, RUNNING, STREAMING, CLOSED = "queued", "running", "streaming", "closed"
-
-# What the worker may send in each state of an exchange, and the state after it. STARTED stands for
-# the start itself, whether the node learns of it from the ledger or from the message.
-TRANSITIONS: dict[str, dict[int, str]] = {
-    QUEUED: {STARTED: RUNNING, RETURN: CLOSED, ABORT: CLOSED},
-    RUNNING: {
-        RESPONSE: CLOSED,
-        HEAD: STREAMING,
-        ABORT: CLOSED,
-        BODY_CREDIT: RUNNING,
-    },
-    STREAMING: {
-        DATA: STREAMING,
-        FILE: STREAMING,
-        END: CLOSED,
-        ABORT: CLOSED,
-        BODY_CREDIT: STREAMING,
-    },
-}
-
-PHASES_TO_SEND: dict[str, frozenset[int]] = {
-    GREETING: frozenset({HELLO, ERROR}),
-    GREETED: frozenset({HELLO, BEAT, ERROR}),
-    LOADING: frozenset({READY, FAILED, BEAT, ERROR}),
-    SERVING: frozenset({BEAT, ERROR, CALL, CAST, RESULT, FAULT, REVOKE, STARTED, RETURN}),
-    DRAINING: frozenset({BEAT, ERROR, CALL, CAST, RESULT, FAULT, REVOKE, STARTED, RETURN}),
-    ENDED: frozenset(),
-}
 
 
 class StateError(RuntimeError):
@@ -292,7 +264,7 @@ class Session:
         Raises: StateError: the message is not legal now.
         """
         code = message[0]
-        if code not in TRANSITIONS_CODES and code not in PHASES_TO_SEND[self.phase]:
+        if code not in EXCHANGE_CODES and code not in PHASES_TO_SEND[self.phase]:
             raise StateError(f"{NAMES[code]} while {self.phase}")
         sender = self._senders.get(code)
         if sender is not None:
@@ -383,12 +355,6 @@ class Session:
     def is_idle(self) -> bool:
         """Nothing is open: a draining worker may end."""
         return not (self.exchanges or self.served)
-
-
-TRANSITIONS_CODES = frozenset(code for codes in TRANSITIONS.values() for code in codes) - {
-    RETURN,
-    STARTED,
-}
 
 
 def _accept(message: Message) -> bool:

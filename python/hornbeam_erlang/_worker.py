@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from time import monotonic
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from . import _calls, codec
 from ._attendant import Attendant
@@ -115,12 +115,7 @@ def _boot(hub: Hub, config: Config) -> Serve:
     _calls.connect(None, "the application is being loaded: call when it serves")
     sys.path[:0] = config.pythonpath
     sys.argv[:] = ["hornbeam"]
-    try:
-        application = load(config.app)
-    except LoadError as exc:
-        hub.send((FAILED, exc.name.encode(), cut_text(exc.text)))
-        hub.flush()
-        end_process(EXIT_FAILED)
+    application = _load(hub, config.app)
     install_fallback()
     # What was loaded stays: the collector need not look at it again.
     gc.collect()
@@ -133,6 +128,15 @@ def _boot(hub: Hub, config: Config) -> Serve:
     hub.send((READY, {}))
     hub.flush()
     return serve
+
+
+def _load(hub: Hub, specification: str) -> Callable[..., Any]:
+    try:
+        return load(specification)
+    except LoadError as exc:
+        hub.send((FAILED, exc.name.encode(), cut_text(exc.text)))
+        hub.flush()
+        end_process(EXIT_FAILED)
 
 
 def _run(hub: Hub, serve: Serve) -> None:

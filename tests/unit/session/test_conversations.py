@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from hornbeam_erlang._session import (
+from hornbeam_erlang._session import Session, StateError
+from hornbeam_erlang._states import (
     GREETED,
     GREETING,
     LOADING,
     SERVING,
     STREAMING,
     TRANSITIONS,
-    Session,
-    StateError,
 )
 from hornbeam_erlang._wire import (
     BOOT,
