@@ -73,3 +73,9 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sample.bin").write_bytes(sample(300_000))
     os.utime(folder / "sample.bin", (1_700_000_000, 1_700_000_000))
     return folder
+
+
+@pytest.fixture
+def cases(start: Start, site_folder: Path) -> Served:
+    """The applications of `apps.wsgi_cases`, in one worker with four threads."""
+    return start("apps.wsgi_cases:application", SITE_FOLDER=str(site_folder))
