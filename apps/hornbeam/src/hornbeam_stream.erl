@@ -55,8 +55,6 @@
     has_body = true :: boolean()
 }).
 
-%% Words.
--define(MIN_HEAP_SIZE, 2586).
 %% Bytes of a streamed body that are read before the worker has asked for them: a client that is
 %% not slow need not stop whenever the worker does.
 -define(READ_AHEAD, 262144).
@@ -204,7 +202,11 @@ forget_messages(Timer, #stream{to = To, granting = Granting}) ->
     ok.
 
 -spec early_error(
-    cowboy_stream:streamid(), cowboy_stream:reason(), cowboy_stream:partial_req(), Resp, cowboy:opts()
+    cowboy_stream:streamid(),
+    cowboy_stream:reason(),
+    cowboy_stream:partial_req(),
+    Resp,
+    cowboy:opts()
 ) -> Resp when Resp :: cowboy_stream:resp_command().
 early_error(_, Reason, Partial, {response, Status, Headers, _}, _) ->
     Context = #{
@@ -221,7 +223,7 @@ human(_) -> <<"the request cannot be read">>.
 
 dispatch(Body, #stream{to = To, req = Req, edge = #{pool := Pool}} = Stream0) ->
     Stream = Stream0#stream{phase = waiting, body_sent = is_binary(Body)},
-    Request = request(Req, Body),
+    Request = hornbeam_request:encode(Req, Body),
     case hornbeam_pool:queued(Pool) =:= 0 andalso hornbeam_pool:claim(Pool) of
         {ok, Index} ->
             Worker = hornbeam_pool:worker(Index, Pool),
@@ -237,38 +239,14 @@ enqueue(Request, #stream{to = To, edge = #{pool := Pool}} = Stream) ->
         full -> event({failed, queue_full}, Stream)
     end.
 
-request(#{method := Method, path := Path, qs := Query, headers := Headers} = Req, Body) ->
-    hornbeam_wire:request({Method, Path, Query, version(Req), Headers, connection(Req), Body}).
-
-version(#{version := 'HTTP/1.1'}) -> <<"1.1">>;
-version(#{version := 'HTTP/1.0'}) -> <<"1.0">>;
-version(#{version := 'HTTP/2'}) -> <<"2">>.
-
-%% Made once per connection: workers remember what they made of it.
-connection(#{scheme := Scheme, peer := Peer, sock := Sock}) ->
-    case get(hornbeam_connection) of
-        undefined ->
-            {PeerHost, PeerPort} = address(Peer),
-            {Host, Port} = address(Sock),
-            Connection = term_to_binary({Scheme, PeerHost, PeerPort, Host, Port}),
-            _ = put(hornbeam_connection, Connection),
-            %% A request leaves some hundred words behind: collect every few requests, not twice
-            %% in each.
-            _ = process_flag(min_heap_size, ?MIN_HEAP_SIZE),
-            Connection;
-        Connection ->
-            Connection
-    end.
-
-address({local, _}) -> {<<>>, 0};
-address({Ip, Port}) -> {list_to_binary(inet:ntoa(Ip)), Port}.
-
 %% The worker has granted credit: pass on what is there, at most that much.
 forward_body(#stream{body_sent = true} = Stream) ->
     {[], Stream};
 forward_body(#stream{body_credit = 0, body_done = false} = Stream) ->
     {[], Stream};
-forward_body(#stream{worker = Worker, exchange = Id} = Stream) when Worker =:= undefined; Id =:= 0 ->
+forward_body(#stream{worker = undefined} = Stream) ->
+    {[], Stream};
+forward_body(#stream{exchange = 0} = Stream) ->
     {[], Stream};
 forward_body(#stream{pending = Pending, body_credit = Credit, body_done = Done} = Stream) ->
     #stream{worker = Worker, exchange = Id} = Stream,
@@ -336,7 +314,8 @@ grant(Stream) ->
 
 refuse(Status, Reason, #stream{context = #{version := Version} = Context} = Stream) ->
     _ = Version =/= 'HTTP/2' andalso hornbeam_http1_turn:cut(),
-    {hornbeam_response:refuse(Status, Reason, Context#{close := true}), Stream#stream{phase = closed}}.
+    Commands = hornbeam_response:refuse(Status, Reason, Context#{close := true}),
+    {Commands, Stream#stream{phase = closed}}.
 
 failed(Failure, #stream{phase = waiting, body_done = Done, context = Context} = Stream) ->
     Closing = Context#{close := not Done orelse maps:get(close, Context)},
@@ -357,9 +336,8 @@ break(_) ->
     [].
 
 %% The client's body is too large, or does not come.
-broken_off({refuse, Status, Reason}, #stream{phase = streaming} = Stream) ->
+broken_off({refuse, _, Reason}, #stream{phase = streaming} = Stream) ->
     cancel(Reason, Stream),
-    _ = Status,
     {break(Stream), Stream#stream{phase = closed}};
 broken_off({refuse, Status, Reason}, Stream) ->
     cancel(<<"client_gone">>, Stream),

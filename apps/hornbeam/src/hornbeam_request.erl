@@ -1,0 +1,55 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc What a worker is told of a request, made of what Cowboy tells of it.
+%%
+%% Runs in: the connection process, whose dictionary keeps what is the same for all its requests.
+-module(hornbeam_request).
+
+-export([encode/2]).
+-export_type([req/0]).
+
+%% The fields of a cowboy_req:req() that matter here. Cowboy's own type says that addresses are
+%% internet addresses; on a Unix socket they are {local, Path}.
+-type req() :: #{
+    method := binary(),
+    path := binary(),
+    qs := binary(),
+    version := cowboy:http_version(),
+    headers := cowboy:http_headers(),
+    scheme := binary(),
+    peer := address(),
+    sock := address(),
+    _ => _
+}.
+-type address() :: {inet:ip_address(), inet:port_number()} | {local, term()}.
+
+%% Words.
+-define(MIN_HEAP_SIZE, 2586).
+
+%% @doc The fields of an OPEN. The body is whole, or its beginning and its length.
+-spec encode(req(), Body) -> hornbeam_wire:request() when
+    Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}.
+encode(#{method := Method, path := Path, qs := Query, headers := Headers} = Req, Body) ->
+    hornbeam_wire:request({Method, Path, Query, version(Req), Headers, connection(Req), Body}).
+
+version(#{version := 'HTTP/1.1'}) -> <<"1.1">>;
+version(#{version := 'HTTP/1.0'}) -> <<"1.0">>;
+version(#{version := 'HTTP/2'}) -> <<"2">>.
+
+%% Made once per connection: workers remember what they made of it.
+connection(#{scheme := Scheme, peer := Peer, sock := Sock}) ->
+    case get(hornbeam_connection) of
+        undefined ->
+            {PeerHost, PeerPort} = address(Peer),
+            {Host, Port} = address(Sock),
+            Connection = term_to_binary({Scheme, PeerHost, PeerPort, Host, Port}),
+            _ = put(hornbeam_connection, Connection),
+            %% A request leaves some hundred words behind: collect every few requests, not twice
+            %% in each.
+            _ = process_flag(min_heap_size, ?MIN_HEAP_SIZE),
+            Connection;
+        Connection ->
+            Connection
+    end.
+
+address({local, _}) -> {<<>>, 0};
+address({Ip, Port}) -> {list_to_binary(inet:ntoa(Ip)), Port}.
