@@ -34,7 +34,8 @@ whole(Status, Headers, Body, #{method := <<"HEAD">>} = Context) ->
         end,
     [{response, Status, complete(Status, Sized, Context), <<>>} | ending(Context)];
 whole(Status, Headers, Body, Context) ->
-    [{response, Status, complete(Status, with_length(Headers, Body), Context), Body} | ending(Context)].
+    Sized = with_length(Headers, Body),
+    [{response, Status, complete(Status, Sized, Context), Body} | ending(Context)].
 
 %% Cowboy's idle timeout is off during a request and counts from here until the next one.
 ending(#{keepalive := Keepalive, close := false, version := Version}) when Version =/= 'HTTP/2' ->
