@@ -109,12 +109,14 @@ data(_, _, _, #stream{phase = closed} = Stream) ->
     {[], Stream};
 data(_, Fin, Data, #stream{received = Before, pending = Pending, edge = Edge} = Stream0) ->
     Size = byte_size(Data),
+    #stream{req = #{body_length := Length}} = Stream0,
     Stream = Stream0#stream{
         received = Before + Size,
         pending = [Data | Pending],
         pending_size = Stream0#stream.pending_size + Size,
         flow = Stream0#stream.flow - Size,
-        body_done = Fin =:= fin,
+        %% Cowboy tells of no end where trailers end an HTTP/2 body.
+        body_done = Fin =:= fin orelse Before + Size =:= Length,
         body_seen = now_ms()
     },
     case Before + Size > maps:get(max_body, Edge) of

@@ -1,0 +1,391 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The edge of the whole server: what is refused never reaches the application, limits hold at N-1, N and
+%% N+1, bodies that break off or stall, idle connections, pipelines, HTTP/2.
+-module(edge_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-import(hornbeam_case, [doc/1, fetch/2, await/1]).
+
+-compile([export_all, nowarn_export_all]).
+
+all() -> hornbeam_case:all(?MODULE).
+
+suite() -> [{timetrap, {seconds, 120}}].
+
+init_per_suite(Config) ->
+    {ok, _} = application:ensure_all_started(hornbeam),
+    #{level := Level} = logger:get_primary_config(),
+    ok = logger:set_primary_config(level, none),
+    [{level, Level} | Config].
+
+end_per_suite(Config) ->
+    ok = logger:set_primary_config(level, ?config(level, Config)),
+    application:stop(hornbeam).
+
+end_per_testcase(_, _) -> hornbeam:stop().
+
+do_start(Options) -> hornbeam_case:start("edge_app:application", Options).
+
+do_seen(Port) ->
+    {200, Text} = fetch(Port, "/seen"),
+    binary_to_integer(Text).
+
+do_idle() ->
+    await(fun() ->
+        #{open := Open, queued := Queued, workers := Workers} = hornbeam:info(),
+        {Open, Queued, lists:sum([L || #{load := L} <- Workers])} =:= {0, 0, 0}
+    end).
+
+%%% The table
+
+every_case_of_the_table(_) ->
+    doc("Every request of the table is answered as it says, and only those that are served reach the application."),
+    Port = do_start(edge_cases:options()),
+    Wrong = [
+        {Name, Expected, Got, Reached}
+     || {Name, Bytes, Expected} <- edge_cases:cases(),
+        {Got, Reached} <- [do_try(Port, Bytes)],
+        not (do_is(Expected, Got) andalso Reached =:= do_reached(Expected))
+    ],
+    ?assertEqual([], Wrong),
+    do_idle().
+
+do_try(Port, Bytes) ->
+    Before = do_seen(Port),
+    Response = raw_http:exchange(Port, Bytes),
+    {Response, do_seen(Port) - Before}.
+
+do_is({closed, or_status, Statuses}, {Status, _, _, _}) -> lists:member(Status, Statuses);
+do_is({closed, or_status, _}, {closed, _}) -> true;
+do_is(Status, {Status, _, _, _}) -> true;
+do_is(_, _) -> false.
+
+do_reached(200) -> 1;
+do_reached(_) -> 0.
+
+the_table_over_a_unix_socket(_) ->
+    doc("Requests that are refused over TCP are refused over a Unix socket, too."),
+    Path = filename:join(os:getenv("TMPDIR", "/tmp"), "hornbeam-edge-" ++ os:getpid()),
+    Options = maps:merge(edge_cases:options(), #{
+        bind => "unix:" ++ Path, workers => 1, python => hornbeam_case:python(),
+        pythonpath => [hornbeam_case:apps()]
+    }),
+    ok = hornbeam:start("edge_app:application", Options),
+    Wrong = [
+        {Name, Expected, Got}
+     || {Name, Bytes, Expected} <- edge_cases:cases(),
+        Got <- [do_local(Path, Bytes)],
+        not do_is(Expected, Got)
+    ],
+    ?assertEqual([], Wrong),
+    do_idle().
+
+do_local(Path, Bytes) ->
+    {ok, Socket} = gen_tcp:connect({local, Path}, 0, [local, binary, {active, false}]),
+    ok = raw_http:send(Socket, Bytes),
+    Response =
+        case raw_http:response(Socket) of
+            {100, _, _, Rest} -> do_second(Socket, Rest);
+            Other -> Other
+        end,
+    ok = gen_tcp:close(Socket),
+    Response.
+
+do_second(Socket, <<>>) -> raw_http:response(Socket);
+do_second(Socket, <<"HTTP/1.1 ", Status:3/binary, _/binary>>) -> {binary_to_integer(Status), [], <<>>, Socket}.
+
+%%% Limits
+
+max_body_at_the_limit(_) ->
+    doc("A body of N-1 and N bytes is served, one of N+1 is 413: with a length and chunked, gathered and streamed."),
+    [
+        begin
+            Port = do_start(#{max_body => 1000, body_buffer => Buffer}),
+            [
+                ?assertMatch({Buffer, Kind, Size, {Status, _, Body, _}} when Body =:= Answer orelse Status =/= 200,
+                    {Buffer, Kind, Size, raw_http:exchange(Port, do_body(Kind, Size))})
+             || Kind <- [length, chunked, small_chunks],
+                {Size, Status, Answer} <- [{999, 200, <<"999">>}, {1000, 200, <<"1000">>}, {1001, 413, none}]
+            ],
+            do_idle(),
+            ok = hornbeam:stop()
+        end
+     || Buffer <- [0, 999, 1000, 1001, 65536]
+    ].
+
+do_body(length, Size) ->
+    do_post(["content-length: ", integer_to_list(Size)], binary:copy(<<"b">>, Size));
+do_body(chunked, Size) ->
+    do_post("transfer-encoding: chunked",
+        [integer_to_list(Size, 16), "\r\n", binary:copy(<<"b">>, Size), "\r\n0\r\n\r\n"]);
+do_body(small_chunks, Size) ->
+    do_post("transfer-encoding: chunked", [lists:duplicate(Size, "1\r\nb\r\n"), "0\r\n\r\n"]).
+
+do_post(Header, Body) ->
+    ["POST / HTTP/1.1\r\nhost: x\r\n", Header, "\r\n\r\n", Body].
+
+bodies_of_every_size(_) ->
+    doc("Bodies around body_buffer and the windows arrive whole, over connections that are used again."),
+    Port = do_start(#{body_buffer => 1000}),
+    Sizes = [0, 1, 999, 1000, 1001, 65535, 65536, 262143, 262144, 262145, 1000000],
+    Socket = raw_http:connect(Port),
+    [
+        begin
+            ok = raw_http:send(Socket, do_body(length, Size)),
+            Text = integer_to_binary(Size),
+            ?assertMatch({200, _, Text, <<>>}, raw_http:response(Socket))
+        end
+     || Size <- Sizes
+    ],
+    ok = raw_http:close(Socket),
+    [
+        begin
+            Text = integer_to_binary(Size),
+            ?assertMatch({200, _, Text, _}, raw_http:exchange(Port, do_body(chunked, Size)))
+        end
+     || Size <- tl(Sizes)
+    ],
+    do_idle().
+
+%%% Bodies that do not come
+
+a_body_that_breaks_off(_) ->
+    doc("A client that leaves within its body takes the request with it; a gathered one never reached anybody."),
+    [
+        begin
+            Port = do_start(#{body_buffer => Buffer}),
+            Request = do_post(Header, Part),
+            [do_leave(Port, Request) || _ <- lists:seq(1, 5)],
+            do_idle(),
+            Reached = do_seen(Port),
+            ?assert(Reached =:= 0 orelse Buffer =:= 0),
+            ?assertMatch({200, _, <<"5">>, _}, raw_http:exchange(Port, do_body(length, 5))),
+            ok = hornbeam:stop()
+        end
+     || Buffer <- [65536, 0],
+        {Header, Part} <- [{"content-length: 10", "hello"}, {"transfer-encoding: chunked", "5\r\nhello\r\n"}]
+    ].
+
+do_leave(Port, Request) ->
+    Socket = raw_http:connect(Port),
+    ok = raw_http:send(Socket, Request),
+    await(fun() -> maps:get(open, hornbeam:info()) > 0 end),
+    ok = raw_http:close(Socket),
+    await(fun() -> maps:get(open, hornbeam:info()) =:= 0 end).
+
+a_body_that_stalls(_) ->
+    doc("A body that stops for longer than timeout is 408 and the connection is closed: gathered and streamed."),
+    [
+        begin
+            Port = do_start(#{timeout => 400, body_buffer => Buffer}),
+            Socket = raw_http:connect(Port),
+            ok = raw_http:send(Socket, do_post(Header, Part)),
+            {Microseconds, Response} = timer:tc(fun() -> raw_http:response(Socket) end),
+            ?assertMatch({Buffer, Header, {408, _, _, _}}, {Buffer, Header, Response}),
+            ?assert(Microseconds > 300000 andalso Microseconds < 3000000),
+            ?assertEqual(<<>>, raw_http:rest(Socket)),
+            do_idle(),
+            ?assertMatch({200, _}, fetch(Port, "/")),
+            ok = hornbeam:stop()
+        end
+     || Buffer <- [65536, 0],
+        {Header, Part} <- [{"content-length: 10", "hello"}, {"transfer-encoding: chunked", "5\r\nhello\r\n"}]
+    ].
+
+a_slow_body_is_no_stall(_) ->
+    doc("A body that comes in pieces, each within timeout, may take longer than that as a whole."),
+    [
+        begin
+            Port = do_start(#{timeout => 400, body_buffer => Buffer}),
+            Socket = raw_http:connect(Port),
+            ok = raw_http:send(Socket, do_post("content-length: 6", "")),
+            [receive after 150 -> ok = raw_http:send(Socket, "b") end || _ <- lists:seq(1, 6)],
+            ?assertMatch({200, _, <<"6">>, _}, raw_http:response(Socket)),
+            ok = raw_http:close(Socket),
+            ok = hornbeam:stop()
+        end
+     || Buffer <- [65536, 0]
+    ].
+
+a_head_that_stalls(_) ->
+    doc("A head that does not end is 408 within keepalive, at least a second, and the connection is closed."),
+    Port = do_start(#{keepalive => 1}),
+    Socket = raw_http:connect(Port),
+    ok = raw_http:send(Socket, "GET / HTTP/1.1\r\nhost:"),
+    {Microseconds, Bytes} = timer:tc(fun() -> raw_http:rest(Socket) end),
+    ?assertMatch(<<"HTTP/1.1 408 ", _/binary>>, Bytes),
+    ?assert(Microseconds < 4000000),
+    ?assertEqual(0, do_seen(Port)).
+
+length_and_chunked(_) ->
+    doc("With content-length and transfer-encoding the chunks count, nothing behind them is read."),
+    Port = do_start(#{}),
+    [
+        begin
+            Bytes = do_post([A, "\r\n", B], "0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"),
+            Socket = raw_http:connect(Port),
+            ok = raw_http:send(Socket, Bytes),
+            Answer = raw_http:rest(Socket),
+            ?assertMatch(<<"HTTP/1.1 200 ", _/binary>>, Answer),
+            ?assertMatch({_, _}, binary:match(Answer, <<"connection: close\r\n">>)),
+            ?assertMatch([_], binary:matches(Answer, <<"HTTP/1.1 ">>))
+        end
+     || {A, B} <- [
+            {"content-length: 5", "transfer-encoding: chunked"},
+            {"transfer-encoding: chunked", "content-length: 5"},
+            {"content-length: 0", "transfer-encoding: chunked"}
+        ]
+    ],
+    ?assertEqual(3, do_seen(Port)).
+
+%%% Connections
+
+keepalive_is_the_time_between_requests(_) ->
+    doc("An idle connection is closed after keepalive, not before; a response may take longer than that."),
+    Port = do_start(#{keepalive => 0.4}),
+    Socket = raw_http:connect(Port),
+    [
+        begin
+            ok = raw_http:send(Socket, ["GET ", Target, " HTTP/1.1\r\nhost: x\r\n\r\n"]),
+            ?assertMatch({200, _, Body, <<>>}, raw_http:response(Socket)),
+            receive after 100 -> ok end
+        end
+     || {Target, Body} <- [{"/", <<"0">>}, {"/sleep?1000", <<"0">>}, {"/slow_stream?500", <<"abc">>}, {"/", <<"0">>}]
+    ],
+    {Microseconds, {error, closed}} = timer:tc(fun() -> raw_http:receive_some(Socket) end),
+    ?assert(Microseconds > 200000 andalso Microseconds < 2000000).
+
+keepalive_of_zero(_) ->
+    doc("With keepalive 0 each response says that the connection closes, and it does."),
+    Port = do_start(#{keepalive => 0}),
+    Socket = raw_http:connect(Port),
+    ok = raw_http:send(Socket, "GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
+    {200, Headers, <<"0">>, <<>>} = raw_http:response(Socket),
+    ?assertEqual(<<"close">>, proplists:get_value(<<"connection">>, Headers)),
+    ?assertEqual({error, closed}, raw_http:receive_some(Socket)).
+
+http_1_0_closes_unless_asked(_) ->
+    doc("An HTTP/1.0 connection closes after the response, unless keep-alive was asked for."),
+    Port = do_start(#{}),
+    Socket = raw_http:connect(Port),
+    Keep = "GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n",
+    ok = raw_http:send(Socket, Keep),
+    {200, Headers, <<"0">>, <<>>} = raw_http:response(Socket),
+    ?assertEqual(<<"keep-alive">>, proplists:get_value(<<"connection">>, Headers)),
+    ok = raw_http:send(Socket, "GET / HTTP/1.0\r\n\r\n"),
+    ?assertMatch({200, _, <<"0">>, _}, raw_http:response(Socket)),
+    ?assertEqual({error, closed}, raw_http:receive_some(Socket)).
+
+pipelined_requests(_) ->
+    doc("Requests that are sent at once are answered in their order, each with its own answer, bodies between."),
+    Port = do_start(#{workers => 2, threads => 2}),
+    Socket = raw_http:connect(Port),
+    Get = fun(N) -> ["GET /path?", integer_to_list(N), " HTTP/1.1\r\nhost: x\r\n\r\n"] end,
+    ok = raw_http:send(Socket, [[Get(N), do_body(length, N)] || N <- lists:seq(1, 30)]),
+    Bodies = do_bodies(Socket, 60, <<>>),
+    ?assertEqual(lists:append([[integer_to_binary(N), integer_to_binary(N)] || N <- lists:seq(1, 30)]), Bodies),
+    ok = raw_http:close(Socket),
+    do_idle().
+
+do_bodies(_, 0, _) -> [];
+do_bodies(Socket, N, Buffer) ->
+    case binary:split(Buffer, <<"\r\n\r\n">>) of
+        [Head, Rest] ->
+            {match, [Length]} = re:run(Head, "content-length: ([0-9]+)", [{capture, all_but_first, list}]),
+            Size = list_to_integer(Length),
+            case Rest of
+                <<Body:Size/binary, After/binary>> -> [Body | do_bodies(Socket, N - 1, After)];
+                _ -> do_more_bodies(Socket, N, Buffer)
+            end;
+        [_] ->
+            do_more_bodies(Socket, N, Buffer)
+    end.
+
+do_more_bodies(Socket, N, Buffer) ->
+    {ok, Bytes} = raw_http:receive_some(Socket),
+    do_bodies(Socket, N, <<Buffer/binary, Bytes/binary>>).
+
+a_bad_request_in_a_pipeline(_) ->
+    doc("What comes behind a refused request on its connection is neither served nor answered."),
+    Port = do_start(#{}),
+    Socket = raw_http:connect(Port),
+    Good = "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+    ok = raw_http:send(Socket, [Good, Good, "GET /\x7f HTTP/1.1\r\nhost: x\r\n\r\n", Good, Good]),
+    Answer = raw_http:rest(Socket),
+    {match, Statuses} = re:run(Answer, "HTTP/1.1 ([0-9]+)", [global, {capture, all_but_first, list}]),
+    ?assertEqual([["200"], ["200"], ["400"]], Statuses),
+    ?assertEqual(2, do_seen(Port)).
+
+%%% HTTP/2
+
+http2_requests(_) ->
+    doc("HTTP/2: many streams at once, bodies, bodies of known length that end with trailers."),
+    Port = do_start(#{workers => 2, body_buffer => 1000}),
+    Post = fun(Length) ->
+        [{<<":method">>, <<"POST">>}, {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"localhost">>},
+            {<<":path">>, <<"/">>} | Length]
+    end,
+    Open = fun({Headers, Body, Trailers, Answer}, {Expected, C0}) ->
+        {Id, C} = raw_http2:request(Headers, Body, Trailers, C0),
+        {Expected#{Id => {200, Answer}}, C}
+    end,
+    Big = binary:copy(<<"b">>, 16000),
+    Requests = lists:append(lists:duplicate(5, [
+        {Post([]), none, <<>>, <<"0">>},
+        {Post([]), <<"hello">>, <<>>, <<"5">>},
+        {Post([{<<"content-length">>, <<"5">>}]), <<"hello">>, <<>>, <<"5">>},
+        {Post([{<<"content-length">>, <<"5">>}]), <<"hello">>, [{<<"x-sum">>, <<"1">>}], <<"5">>}
+    ])) ++
+        [{Post([]), Big, <<>>, <<"16000">>},
+            {Post([{<<"content-length">>, <<"16000">>}]), Big, [{<<"x-sum">>, <<"1">>}], <<"16000">>}],
+    {Expected, C1} = lists:foldl(Open, {#{}, raw_http2:connect(Port)}, Requests),
+    {Outcomes, C2} = raw_http2:responses(length(Requests), C1),
+    ?assertEqual(Expected, maps:from_list(Outcomes)),
+    ok = raw_http2:close(C2),
+    do_idle().
+
+http2_refusals(_) ->
+    doc("What is refused over HTTP/2 costs its stream only, and never reaches the application."),
+    Port = do_start(edge_cases:options()),
+    Plain = [{<<":method">>, <<"GET">>}, {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"localhost">>}],
+    Table = [
+        {400, Plain ++ [{<<":path">>, <<"/a\x7fb">>}]},
+        {400, Plain ++ [{<<":path">>, <<"/?a b">>}]},
+        {400, Plain ++ [{<<":path">>, <<"/">>}, {<<"x_a">>, <<"b">>}]},
+        {400, Plain ++ [{<<":path">>, <<"/">>}, {<<"host">>, <<"other">>}]},
+        {414, Plain ++ [{<<":path">>, <<"/", (binary:copy(<<"a">>, 600))/binary>>}]},
+        {431, Plain ++ [{<<":path">>, <<"/">>}, {<<"x-a">>, binary:copy(<<"v">>, 300)}]},
+        {431, Plain ++ [{<<":path">>, <<"/">>} | [{<<"x-", (integer_to_binary(N))/binary>>, <<"v">>} || N <- lists:seq(1, 30)]]},
+        {413, Plain ++ [{<<":path">>, <<"/">>}, {<<"content-length">>, <<"1001">>}]}
+    ],
+    C = lists:foldl(
+        fun({Status, Headers}, C0) ->
+            Body = case Status of 413 -> binary:copy(<<"b">>, 1001); _ -> none end,
+            {Id, C1} = raw_http2:request(Headers, Body, <<>>, C0),
+            {[{Id, Outcome}], C2} = raw_http2:responses(1, C1),
+            ?assertMatch({Status, {Status, _}}, {Status, Outcome}),
+            C2
+        end,
+        raw_http2:connect(Port),
+        Table
+    ),
+    {Id, C3} = raw_http2:request(<<"GET">>, <<"/">>, C),
+    {[{Id, {200, <<"0">>}}], C4} = raw_http2:responses(1, C3),
+    ok = raw_http2:close(C4),
+    ?assertEqual(1, do_seen(Port)),
+    do_idle().
+
+a_version_that_is_switched_off(_) ->
+    doc("http_version decides what is spoken: the other version gets no answer of an application."),
+    Port1 = do_start(#{http_version => ['HTTP/1.1']}),
+    ?assertMatch({200, _}, fetch(Port1, "/")),
+    {Id1, C1} = raw_http2:request(<<"GET">>, <<"/">>, raw_http2:connect(Port1)),
+    ?assertMatch({[{Id1, {505, _}}], _}, raw_http2:responses(1, C1)),
+    ?assertEqual(1, do_seen(Port1)),
+    ok = hornbeam:stop(),
+    Port2 = do_start(#{http_version => ['HTTP/2']}),
+    ?assertNotMatch({200, _}, fetch(Port2, "/")),
+    {Id, C2} = raw_http2:request(<<"GET">>, <<"/seen">>, raw_http2:connect(Port2)),
+    ?assertMatch({[{Id, {200, <<"0">>}}], _}, raw_http2:responses(1, C2)).
