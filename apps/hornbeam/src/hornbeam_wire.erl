@@ -41,7 +41,7 @@ request(Fields) ->
     Encoded.
 
 %% @doc One packet of OPENs. Timeout is in milliseconds, 0 for none.
--spec encode_opens([{exchange_id(), Timeout :: non_neg_integer(), request()}, ...]) -> iodata().
+-spec encode_opens([{exchange_id(), Timeout :: non_neg_integer(), request()}, ...]) -> iolist().
 encode_opens(Opens) ->
     [<<131, 108, (length(Opens)):32>>, [encode_open(Open) || Open <- Opens], 106].
 
@@ -94,15 +94,22 @@ fault(Message, Messages) ->
 -define(MAX_INTEGER, 16#FFFFFFFFFFFFFFFF).
 
 %% PROTOCOL.md, section 3: integers of 64 bits, binaries, tuples, proper lists, maps, three atoms.
-is_restricted(Term) when is_binary(Term) -> true;
-is_restricted(Term) when is_integer(Term) -> Term >= ?MIN_INTEGER andalso Term =< ?MAX_INTEGER;
-is_restricted(Term) when is_atom(Term) -> Term =:= true orelse Term =:= false orelse Term =:= undefined;
-is_restricted([]) -> true;
-is_restricted([First | Rest]) -> is_restricted(First) andalso is_list(Rest) andalso is_restricted(Rest);
-is_restricted(Term) when is_tuple(Term) -> is_restricted(tuple_to_list(Term));
+is_restricted(Term) when is_binary(Term) ->
+    true;
+is_restricted(Term) when is_integer(Term) ->
+    Term >= ?MIN_INTEGER andalso Term =< ?MAX_INTEGER;
+is_restricted(Term) when is_atom(Term) ->
+    Term =:= true orelse Term =:= false orelse Term =:= undefined;
+is_restricted([]) ->
+    true;
+is_restricted([First | Rest]) ->
+    is_restricted(First) andalso is_list(Rest) andalso is_restricted(Rest);
+is_restricted(Term) when is_tuple(Term) ->
+    is_restricted(tuple_to_list(Term));
 is_restricted(Term) when is_map(Term) ->
     is_restricted(maps:keys(Term)) andalso is_restricted(maps:values(Term));
-is_restricted(_) -> false.
+is_restricted(_) ->
+    false.
 
 bad([], _) -> none;
 bad([_ | _], 0) -> too_many;
@@ -113,7 +120,9 @@ bad([Message | Rest], N) ->
     end;
 bad(_, _) -> improper.
 
--define(IS_ID(Id), is_integer(Id), Id > 0, Id =< ?MAX_INTEGER).
+-define(IS_WITHIN(N, Min, Max), is_integer(N), N >= Min, N =< Max).
+-define(IS_ID(Id), ?IS_WITHIN(Id, 1, ?MAX_INTEGER)).
+-define(IS_PAYLOAD(Payload), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD).
 
 %% What a worker may send; everything else is bad_message.
 legal({?RESPONSE, Id, Status, Headers, Data}) when ?IS_ID(Id), is_binary(Data) ->
@@ -122,33 +131,29 @@ legal({?DATA, Id, Data}) when ?IS_ID(Id), is_binary(Data), Data =/= <<>> -> true
 legal({?HEAD, Id, Status, Headers}) when ?IS_ID(Id) ->
     is_status(Status) andalso are_headers(Headers);
 legal({?END, Id, Trailers}) when ?IS_ID(Id), is_map(Trailers) -> are_flat(maps:to_list(Trailers));
-legal({?BODY_CREDIT, Id, N}) when ?IS_ID(Id), is_integer(N), N > 0, N =< 16#80000000 -> true;
-legal({?SEND_FILE, Id, Path, Offset, N}) when
-    ?IS_ID(Id), is_binary(Path), Path =/= <<>>, is_integer(Offset), Offset >= 0, Offset =< ?MAX_INTEGER,
-    is_integer(N), N > 0, N =< ?MAX_INTEGER
--> true;
+legal({?BODY_CREDIT, Id, N}) when ?IS_ID(Id), ?IS_WITHIN(N, 1, 16#80000000) -> true;
+legal({?SEND_FILE, Id, <<_, _/binary>>, Offset, N}) when
+    ?IS_ID(Id), ?IS_WITHIN(Offset, 0, ?MAX_INTEGER), ?IS_WITHIN(N, 1, ?MAX_INTEGER)
+->
+    true;
 legal({?ABORT, Id, Name, Text}) when ?IS_ID(Id), is_binary(Name), is_binary(Text) -> true;
 legal({?RETURN, [_ | _] = Ids}) -> are_ids(Ids);
 legal({?STARTED, Id}) when ?IS_ID(Id) -> true;
 legal({?BEAT}) -> true;
 legal({?CALL, Id, Origin, Timeout, Service, Payload}) when
-    ?IS_ID(Id), is_integer(Origin), Origin >= 0, Origin =< ?MAX_INTEGER,
-    is_integer(Timeout), Timeout > 0, Timeout =< 16#FFFFFFFF, is_binary(Service), is_binary(Payload),
-    byte_size(Payload) =< ?MAX_PAYLOAD
--> true;
-legal({?RESULT, Id, Payload}) when
-    ?IS_ID(Id), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD
--> true;
-legal({?FAULT, Id, Name, Payload}) when
-    ?IS_ID(Id), is_binary(Name), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD
--> true;
+    ?IS_ID(Id),
+    ?IS_WITHIN(Origin, 0, ?MAX_INTEGER),
+    ?IS_WITHIN(Timeout, 1, 16#FFFFFFFF),
+    is_binary(Service),
+    ?IS_PAYLOAD(Payload)
+->
+    true;
+legal({?RESULT, Id, Payload}) when ?IS_ID(Id), ?IS_PAYLOAD(Payload) -> true;
+legal({?FAULT, Id, Name, Payload}) when ?IS_ID(Id), is_binary(Name), ?IS_PAYLOAD(Payload) -> true;
 legal({?REVOKE, Id}) when ?IS_ID(Id) -> true;
-legal({?CAST, Service, Payload}) when
-    is_binary(Service), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD
--> true;
-legal({?HELLO, Min, Max, Info}) when
-    is_integer(Min), is_integer(Max), Min > 0, Min =< Max, Max < 256, is_map(Info)
--> is_info(Info);
+legal({?CAST, Service, Payload}) when is_binary(Service), ?IS_PAYLOAD(Payload) -> true;
+legal({?HELLO, Min, Max, Info}) when ?IS_WITHIN(Min, 1, Max), ?IS_WITHIN(Max, 1, 255) ->
+    is_map(Info) andalso is_info(Info);
 legal({?READY, Info}) when is_map(Info) -> is_info(Info);
 legal({?FAILED, Name, Text}) when is_binary(Name), is_binary(Text) -> true;
 legal({?ERROR, Name, Text}) when is_binary(Name), is_binary(Text) -> true;
@@ -170,7 +175,7 @@ all_headers([{Name, Value} | Rest]) when is_binary(Name), Name =/= <<>>, is_bina
 all_headers(_) -> false.
 
 are_flat([]) -> true;
-are_flat([{Name, Value} | Rest]) when is_binary(Name), Name =/= <<>>, is_binary(Value) -> are_flat(Rest);
+are_flat([{<<_, _/binary>>, Value} | Rest]) when is_binary(Value) -> are_flat(Rest);
 are_flat(_) -> false.
 
 are_binaries([]) -> true;
@@ -182,10 +187,9 @@ are_ids([Id | Rest]) when ?IS_ID(Id) -> are_ids(Rest);
 are_ids(_) -> false.
 
 %% Never the payload: a message may hold what must not reach a log.
-describe(Message) when is_tuple(Message), tuple_size(Message) > 0, is_integer(element(1, Message)) ->
-    iolist_to_binary(
-        io_lib:format("message ~b with ~b fields", [element(1, Message), tuple_size(Message) - 1])
-    );
+describe(Message) when is_tuple(Message), is_integer(element(1, Message)) ->
+    Fields = [element(1, Message), tuple_size(Message) - 1],
+    iolist_to_binary(io_lib:format("message ~b with ~b fields", Fields));
 describe(_) ->
     <<"not a tuple that starts with a code">>.
 
