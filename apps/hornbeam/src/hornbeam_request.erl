@@ -16,6 +16,8 @@
     version := cowboy:http_version(),
     headers := cowboy:http_headers(),
     scheme := binary(),
+    host := binary(),
+    port := inet:port_number(),
     peer := address(),
     sock := address(),
     _ => _
@@ -28,8 +30,20 @@
 %% @doc The fields of an OPEN. The body is whole, or its beginning and its length.
 -spec encode(req(), Body) -> hornbeam_wire:request() when
     Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}.
-encode(#{method := Method, path := Path, qs := Query, headers := Headers} = Req, Body) ->
-    hornbeam_wire:request({Method, Path, Query, version(Req), Headers, connection(Req), Body}).
+encode(#{method := Method, path := Path, qs := Query} = Req, Body) ->
+    hornbeam_wire:request({Method, Path, Query, version(Req), headers(Req), connection(Req), Body}).
+
+%% HTTP/2 says in a pseudo-header what applications look for in `host' (RFC 9113, 8.3.1).
+headers(#{version := 'HTTP/2', headers := Headers} = Req) when
+    not is_map_key(<<"host">>, Headers)
+->
+    Headers#{<<"host">> => authority(Req)};
+headers(#{headers := Headers}) ->
+    Headers.
+
+authority(#{scheme := <<"http">>, host := Host, port := 80}) -> Host;
+authority(#{scheme := <<"https">>, host := Host, port := 443}) -> Host;
+authority(#{host := Host, port := Port}) -> <<Host/binary, ":", (integer_to_binary(Port))/binary>>.
 
 version(#{version := 'HTTP/1.1'}) -> <<"1.1">>;
 version(#{version := 'HTTP/1.0'}) -> <<"1.0">>;
