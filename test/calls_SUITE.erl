@@ -48,10 +48,15 @@ values_come_back_as_they_went(_) ->
     [
         ?assertEqual({ok, Value}, call(<<"same">>, [Value]))
      || Value <- [
-            1, -1, 1 bsl 80, -(1 bsl 200), 1.5, 1.0e-20, <<"text">>, <<"zwölf"/utf8>>, {bytes, <<"text">>},
-            {bytes, <<255>>}, true, false, undefined, ok, [], [65, 66], lists:seq(1, 300), <<>>, {}, {a, 1},
-            #{<<"k">> => [#{1 => 2}], {1, 2} => []}, self(), make_ref(), fun lists:map/2, [a | b],
-            <<5:3>>, hd(erlang:ports())
+            %% Numbers
+            1, -1, 1 bsl 80, -(1 bsl 200), 1.5, 1.0e-20,
+            %% Text, bytes, bits
+            <<"text">>, <<"zwölf"/utf8>>, {bytes, <<"text">>}, {bytes, <<255>>}, <<>>, <<5:3>>,
+            %% Atoms and what holds others
+            true, false, undefined, ok, [], [65, 66], lists:seq(1, 300), [a | b], {}, {a, 1},
+            #{<<"k">> => [#{1 => 2}], {1, 2} => []},
+            %% What only a node can make
+            self(), make_ref(), fun lists:map/2, hd(erlang:ports())
         ]
     ].
 
@@ -77,14 +82,20 @@ failures_of_functions(_) ->
     ),
     ok = hornbeam:register_function(refuses, fun(_) -> {error, invalid_token} end),
     ok = hornbeam:register_function(crashes, fun([A | _]) -> A + a end),
-    ok = hornbeam:register_function(exits, fun(_) -> exit(self(), kill), receive after infinity -> ok end end),
+    ok = hornbeam:register_function(exits, fun(_) -> do_die() end),
     [
         begin
             {200, Text} = fetch("/call?" ++ Name),
             ?assertMatch({match, _}, re:run(Text, "^RemoteError.*" ++ Reason))
         end
-     || {Name, Reason} <- [{"refuses", "invalid_token"}, {"crashes", "badarith"}, {"exits", "killed"}]
+     || {Name, Reason} <- [
+            {"refuses", "invalid_token"}, {"crashes", "badarith"}, {"exits", "killed"}
+        ]
     ].
+
+do_die() ->
+    exit(self(), kill),
+    receive after infinity -> ok end.
 
 a_function_over_the_deadline(_) ->
     doc("A function that takes too long is CallTimeout in Python; its process is stopped."),
@@ -95,7 +106,10 @@ a_function_over_the_deadline(_) ->
     end),
     {200, Text} = fetch("/call?hangs"),
     ?assertMatch(<<"CallTimeout", _/binary>>, Text),
-    receive {hangs, Pid} -> await(fun() -> not is_process_alive(Pid) end) after 5000 -> ct:fail(not_called) end.
+    receive
+        {hangs, Pid} -> await(fun() -> not is_process_alive(Pid) end)
+    after 5000 -> ct:fail(not_called)
+    end.
 
 failures_of_services(_) ->
     doc("What fails in Python is a typed fault with the traceback; the worker goes on."),
@@ -120,8 +134,13 @@ late_answers_go_nowhere(_) ->
 callers_of_a_dead_worker(_) ->
     doc("A call in a worker that is killed ends at once with node_down."),
     Pid = hornbeam_case:pid(),
-    _ = spawn_link(fun() -> receive after 300 -> os:cmd("kill -KILL " ++ integer_to_list(Pid)) end end),
-    {Microseconds, Answer} = timer:tc(fun() -> hornbeam_case:quiet(fun() -> call(<<"slow">>, [20000], 20000) end) end),
+    _ = spawn_link(fun() ->
+        receive
+        after 300 -> os:cmd("kill -KILL " ++ integer_to_list(Pid))
+        end
+    end),
+    Call = fun() -> call(<<"slow">>, [20000], 20000) end,
+    {Microseconds, Answer} = timer:tc(fun() -> hornbeam_case:quiet(Call) end),
     ?assertEqual({error, node_down}, Answer),
     ?assert(Microseconds < 5000000).
 
