@@ -51,9 +51,15 @@ serves_and_tells(_) ->
     Port = start(#{workers => 2}),
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
     ?assertMatch(
-        #{status := running, app := <<"wsgi_apps:application">>, queued := 0,
-            workers := [#{state := ready, os_pid := A, restarts := 0}, #{state := ready, os_pid := B}]}
-            when A =/= B,
+        #{
+            status := running,
+            app := <<"wsgi_apps:application">>,
+            queued := 0,
+            workers := [
+                #{state := ready, os_pid := A, restarts := 0},
+                #{state := ready, os_pid := B, restarts := 0}
+            ]
+        } when A =/= B,
         hornbeam:info()
     ).
 
@@ -136,7 +142,8 @@ unknown_option(_) ->
 second_start_is_refused(_) ->
     doc("A second application in the same node is refused, the first one goes on."),
     Port = start(#{}),
-    ?assertMatch({error, {already_started, _}}, hornbeam:start("wsgi_apps:application", do_options(#{}))),
+    Second = hornbeam:start("wsgi_apps:application", do_options(#{})),
+    ?assertMatch({error, {already_started, _}}, Second),
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")).
 
 unix_socket(Config) ->
@@ -163,8 +170,11 @@ several_addresses(_) ->
     doc("A list of addresses is served by the same workers."),
     _ = start(#{bind => ["127.0.0.1:0", "127.0.0.1:0"]}),
     #{addresses := [A, B]} = hornbeam:info(),
-    [?assertEqual({200, <<"Hello">>}, fetch(binary_to_integer(lists:last(string:split(X, ":", trailing))), "/"))
-     || X <- [A, B]].
+    [?assertEqual({200, <<"Hello">>}, fetch(do_port(Address), "/")) || Address <- [A, B]].
+
+do_port(Address) ->
+    [_, Port] = string:split(Address, ":", trailing),
+    binary_to_integer(Port).
 
 environment_and_options_merge(_) ->
     doc("The application environment gives defaults; the map of start/2 wins."),
