@@ -62,7 +62,8 @@ answers_test_() ->
         {"a second head is refused", [{?HEAD, 1, 200, H}, {?HEAD, 1, 200, H}], {error, bad_state}},
         {"a whole answer after a head is refused",
             [{?HEAD, 1, 200, H}, {?RESPONSE, 1, 200, H, <<>>}], {error, bad_state}},
-        {"nothing follows the end", [{?RESPONSE, 1, 200, H, <<>>}, {?HEAD, 1, 200, H}], {error, bad_state}},
+        {"nothing follows the end", [{?RESPONSE, 1, 200, H, <<>>}, {?HEAD, 1, 200, H}],
+            {error, bad_state}},
         {"an id that was never opened is refused", [{?HEAD, 9, 200, H}], {error, bad_state}},
         {"the worker aborts before the head", [{?ABORT, 1, <<"app_error">>, <<"t">>}],
             [{1, 1, {abort, <<"app_error">>, <<"t">>}}, released]},
@@ -77,7 +78,10 @@ answers_test_() ->
         {"a file costs no credit", [{?HEAD, 1, 200, H}, {?SEND_FILE, 1, <<"/f">>, 0, 1 bsl 40}],
             [{1, 1, {head, 200, H}}, {1, 1, {file, <<"/f">>, 0, 1 bsl 40}}]}
     ],
-    [{Name, ?_assertEqual(Expected, effects(Messages, opened(2)))} || {Name, Messages, Expected} <- Table].
+    [
+        {Name, ?_assertEqual(Expected, effects(Messages, opened(2)))}
+     || {Name, Messages, Expected} <- Table
+    ].
 
 credit_moves_the_window_test() ->
     {_, X1} = play([{?HEAD, 1, 200, #{}}, {?DATA, 1, <<"0123456789">>}], opened(1)),
@@ -138,7 +142,8 @@ bodies_go_out_until_the_exchange_closes_test() ->
     ?assertEqual({[], X2}, hornbeam_exchanges:body(1, true, <<"d">>, 0, X2)).
 
 opens_are_one_packet_of_whole_messages_test_() ->
-    Fields = {<<"GET">>, <<"/">>, <<"q">>, <<"1.1">>, #{<<"host">> => <<"x">>}, <<"c">>, {<<"b">>, undefined}},
+    Body = {<<"b">>, undefined},
+    Fields = {<<"GET">>, <<"/">>, <<"q">>, <<"1.1">>, #{<<"host">> => <<"x">>}, <<"c">>, Body},
     Request = hornbeam_wire:request(Fields),
     [
         ?_assertEqual(
