@@ -5,9 +5,13 @@
 -include_lib("eunit/include/eunit.hrl").
 
 pool_test_() ->
-    {foreach, fun() -> hornbeam_pool:new(?MODULE, #{size => 3, queue_limit => 0, queue_timeout => 1}) end,
-        fun(_) -> hornbeam_pool:delete(?MODULE) end,
-        [fun(Pool) -> {Name, fun() -> Test(Pool) end} end || {Name, Test} <- cases()]}.
+    {foreach, fun setup/0, fun(_) -> hornbeam_pool:delete(?MODULE) end, [
+        fun(Pool) -> {Name, fun() -> Test(Pool) end} end
+     || {Name, Test} <- cases()
+    ]}.
+
+setup() ->
+    hornbeam_pool:new(?MODULE, #{size => 3, queue_limit => 0, queue_timeout => 1}).
 
 cases() ->
     [
@@ -43,11 +47,15 @@ cases() ->
         end},
         {"many processes at once never take more slots than there are", fun(Pool) ->
             [hornbeam_pool:set_limit(I, 10, Pool) || I <- [1, 2, 3]],
-            Claimers = [
-                spawn_monitor(fun() -> exit([hornbeam_pool:claim(Pool) || _ <- lists:seq(1, 5)]) end)
-             || _ <- lists:seq(1, 20)
-            ],
-            Claims = lists:append([receive {'DOWN', M, _, _, L} -> L end || {_, M} <- Claimers]),
+            Claim = fun() -> exit([hornbeam_pool:claim(Pool) || _ <- lists:seq(1, 5)]) end,
+            Claimers = [spawn_monitor(Claim) || _ <- lists:seq(1, 20)],
+            Claims = lists:append([claims_of(Monitor) || {_, Monitor} <- Claimers]),
             ?assertEqual(30, length([I || {ok, I} <- Claims]))
         end}
     ].
+
+claims_of(Monitor) ->
+    receive
+        {'DOWN', Monitor, _, _, Claims} -> Claims
+    after 5000 -> error(claimer_hangs)
+    end.
