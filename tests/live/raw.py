@@ -33,8 +33,9 @@ class Head:
 
     def one(self, name: str) -> str | None:
         """The value of a field that comes at most once."""
-        (value,) = self.every(name) or [None]
-        return value
+        values = self.every(name)
+        assert len(values) < 2, f"{name} comes {len(values)} times"
+        return values[0] if values else None
 
 
 @dataclass(frozen=True, slots=True)
