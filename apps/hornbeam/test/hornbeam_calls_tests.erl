@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Calls in both directions: what is sent, who is answered, what is left. This process is the worker
-%% process, the caller, and the owner of what services say; the functions they run are real.
+%% @doc Calls in both directions: what is sent, who is answered, what is left. This process is the
+%% worker process, the caller, and the owner of what services say; the functions they run are real.
 -module(hornbeam_calls_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -12,7 +12,11 @@ calls_test_() ->
 setup() ->
     {ok, Pid} = hornbeam_tables:start_link(),
     ok = hornbeam_functions:register(same, fun([V]) -> V end),
-    ok = hornbeam_functions:register(hangs, fun(_) -> receive after infinity -> ok end end),
+    ok = hornbeam_functions:register(hangs, fun(_) ->
+        receive
+        after infinity -> ok
+        end
+    end),
     Pid.
 
 stop(Pid) ->
@@ -64,7 +68,8 @@ outgoing() ->
                 {{?RESULT, 1, <<"no term">>}, {error, bad_term}},
                 {{?RESULT, 1, <<131, 80, 0, 0, 0, 1, 0>>}, {error, bad_term}},
                 {{?FAULT, 1, <<"timeout">>, payload(#{})}, {error, {<<"timeout">>, #{}}}},
-                {{?FAULT, 1, <<"own">>, payload(#{<<"a">> => 1})}, {error, {<<"own">>, #{<<"a">> => 1}}}},
+                {{?FAULT, 1, <<"own">>, payload(#{<<"a">> => 1})},
+                    {error, {<<"own">>, #{<<"a">> => 1}}}},
                 {{?FAULT, 1, <<"own">>, <<"no term">>}, {error, {<<"own">>, #{}}}}
             ],
             [
@@ -89,8 +94,9 @@ outgoing() ->
             Event = {call, Ref, self(), 0, 1000, <<"s">>, <<"p">>},
             {[], S} = hornbeam_calls:event(Event, false, hornbeam_calls:new()),
             ?assertEqual({error, node_down}, answer(Ref)),
-            ?assertEqual({[], S}, hornbeam_calls:event({cast, <<"s">>, <<"p">>}, false, S)),
-            ?assertEqual({[{?CAST, <<"s">>, <<"p">>}], S}, hornbeam_calls:event({cast, <<"s">>, <<"p">>}, true, S))
+            Cast = {cast, <<"s">>, <<"p">>},
+            ?assertEqual({[], S}, hornbeam_calls:event(Cast, false, S)),
+            ?assertEqual({[{?CAST, <<"s">>, <<"p">>}], S}, hornbeam_calls:event(Cast, true, S))
         end},
         {"when the worker dies every caller gets node_down", fun() ->
             {A, 1, S1} = asked(hornbeam_calls:new()),
@@ -113,10 +119,21 @@ next() ->
     after 5000 -> none
     end.
 
-processes_of(State) ->
-    _ = State,
-    [P || P <- processes(), {dictionary, D} <- [erlang:process_info(P, dictionary)],
-        lists:keymember(hornbeam_origin, 1, D)].
+%% The processes of services.
+services() ->
+    [
+        P
+     || P <- processes(),
+        {dictionary, D} <- [erlang:process_info(P, dictionary)],
+        lists:keymember(hornbeam_origin, 1, D)
+    ].
+
+%% Why a process ended.
+reason(Monitor) ->
+    receive
+        {'DOWN', Monitor, _, _, Reason} -> Reason
+    after 5000 -> alive
+    end.
 
 incoming() ->
     [
@@ -147,42 +164,50 @@ incoming() ->
         end},
         {"an id is used once, and ids grow", fun() ->
             S = called(5, <<"same">>, 5000, hornbeam_calls:new()),
-            [
-                ?assertMatch({error, {bad_state, _}},
-                    hornbeam_calls:handle({?CALL, Id, 0, 1, <<"call">>, <<>>}, self(), S))
-             || Id <- [1, 4, 5]
-            ],
-            ?assertMatch({ok, [], _}, hornbeam_calls:handle({?CALL, 9, 0, 1, <<"call">>, <<>>}, self(), S))
+            Call = fun(Id) ->
+                hornbeam_calls:handle({?CALL, Id, 0, 1, <<"call">>, <<>>}, self(), S)
+            end,
+            [?assertMatch({error, {bad_state, _}}, Call(Id)) || Id <- [1, 4, 5]],
+            ?assertMatch({ok, [], _}, Call(9))
         end},
         {"at its deadline a service is stopped and the worker told", fun() ->
             S = called(1, <<"hangs">>, 20, hornbeam_calls:new()),
-            [Pid] = processes_of(S),
+            [Pid] = services(),
             Monitor = monitor(process, Pid),
             {deadline, 1} = Deadline = next(),
             {[{?FAULT, 1, <<"timeout">>, _}], S1} = hornbeam_calls:event(Deadline, true, S),
-            ?assertEqual(killed, receive {'DOWN', Monitor, _, _, R} -> R after 5000 -> none end),
+            ?assertEqual(killed, reason(Monitor)),
             ?assertEqual({[], S1}, hornbeam_calls:event(Deadline, true, S1))
         end},
         {"a revoked service is stopped and answered", fun() ->
             S = called(1, <<"hangs">>, 60000, hornbeam_calls:new()),
-            {ok, [{?FAULT, 1, <<"cancelled">>, _}], S1} = hornbeam_calls:handle({?REVOKE, 1}, self(), S),
-            ?assertEqual({ok, [], S1}, hornbeam_calls:handle({?REVOKE, 1}, self(), S1)),
-            ?assertEqual({ok, [], S1}, hornbeam_calls:handle({?REVOKE, 99}, self(), S1))
+            Revoke = fun(Id, State) -> hornbeam_calls:handle({?REVOKE, Id}, self(), State) end,
+            {ok, [{?FAULT, 1, <<"cancelled">>, _}], S1} = Revoke(1, S),
+            ?assertEqual({ok, [], S1}, Revoke(1, S1)),
+            ?assertEqual({ok, [], S1}, Revoke(99, S1))
         end},
         {"a service that somebody kills is a remote error", fun() ->
             S = called(1, <<"hangs">>, 60000, hornbeam_calls:new()),
-            [Pid] = processes_of(S),
+            [Pid] = services(),
             exit(Pid, kill),
-            Reason = receive {'DOWN', _, process, Pid, R} -> R after 5000 -> none end,
+            Reason =
+                receive
+                    {'DOWN', _, process, Pid, R} -> R
+                after 5000 -> none
+                end,
             {[{?FAULT, 1, <<"remote_error">>, Details}], S1} = hornbeam_calls:down(Pid, Reason, S),
-            ?assertMatch({ok, #{class := <<"exit">>, reason := <<"killed">>}}, hornbeam_wire:decode_value(Details)),
+            ?assertMatch(
+                {ok, #{class := <<"exit">>, reason := <<"killed">>}},
+                hornbeam_wire:decode_value(Details)
+            ),
             ?assertEqual({[], S1}, hornbeam_calls:down(Pid, Reason, S1))
         end},
         {"when the worker dies its services are stopped", fun() ->
             S = called(2, <<"hangs">>, 60000, called(1, <<"hangs">>, 60000, hornbeam_calls:new())),
-            Monitors = [monitor(process, P) || P <- processes_of(S)],
+            Monitors = [monitor(process, P) || P <- services()],
             ?assertEqual(2, length(Monitors)),
             ok = hornbeam_calls:fail_all(S),
-            [receive {'DOWN', M, _, _, killed} -> ok after 5000 -> error(alive) end || M <- Monitors]
+            [receive {'DOWN', M, _, _, killed} -> ok after 5000 -> error(alive) end
+                || M <- Monitors]
         end}
     ].
