@@ -1,7 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Every conversation of the vectors, run from the node's side: greeting, exchanges and calls, as the
-%% worker process puts them together, without a process of either side.
-%% Runs in: the EUnit process, which is the owner of the services that calls start.
+%% @doc Every conversation of the vectors, run from the node's side: greeting, exchanges and calls,
+%% as the worker process puts them together, without a process of either side. Runs in: the EUnit
+%% process, which is the owner of the services that calls start.
 -module(hornbeam_conversation_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -124,8 +124,8 @@ asked(Message, Node) ->
     ?assertEqual([Message], Out),
     Next.
 
-%% It crosses the message that closed what it is about; a node that has read that one says nothing, or has
-%% said it by itself at that time.
+%% It crosses the message that closed what it is about; a node that has read that one says nothing,
+%% or has said it by itself at that time.
 crossed(Message, #node{said = Said} = Node) ->
     case lists:member(Message, Said) of
         true ->
@@ -142,7 +142,8 @@ say({?DRAIN} = Message, Node) ->
 say(Message, #node{exchanges = X} = Node) when element(1, Message) < ?CALL ->
     {Out, Next} = say_exchange(Message, X),
     {Out, Node#node{exchanges = Next}};
-say({?CALL, Id, Origin, Timeout, Service, Payload}, #node{callers = Callers, phase = Phase} = Node) ->
+say({?CALL, Id, Origin, Timeout, Service, Payload}, #node{callers = Callers, phase = Phase} =
+    Node) ->
     Ref = alias(),
     Event = {call, Ref, self(), Origin, Timeout, Service, Payload},
     {Out, Next} = hornbeam_calls:event(Event, Phase =:= serving, Node#node.calls),
@@ -185,9 +186,9 @@ refuses(Message, Node) ->
     ?assertMatch({[], _}, say(Message, Node)),
     stopped.
 
-%% Ids are chosen by the state machines; the greeting says each thing once; nothing is opened in a state of the
-%% worker process but ready, which comes once; a stream whose request was sent whole has no body left; an origin
-%% is what `hornbeam_services' was given.
+%% Ids are chosen by the state machines; the greeting says each thing once; nothing is opened in a
+%% state of the worker process but ready, which comes once; a stream whose request was sent whole
+%% has no body left; an origin is what `hornbeam_services' was given.
 has_means({Code, _, _, _}, _) when Code =:= ?HELLO -> false;
 has_means(Message, _) when element(1, Message) =:= ?BOOT; element(1, Message) =:= ?OPEN -> false;
 has_means({?DRAIN}, _) -> false;
@@ -204,7 +205,8 @@ flush() ->
 
 %%% Nothing is skipped in silence
 
-%% The conversations in which the runner stops before an illegal step of the node, for it cannot be said.
+%% The conversations in which the runner stops before an illegal step of the node, for it cannot be
+%% said.
 unspeakable_test() ->
     Illegal = [
         {Name, message_vectors:message(M), begin_with(C)}
@@ -224,6 +226,7 @@ unspeakable_test() ->
 
 every_step_has_a_meaning_test() ->
     Steps = lists:append([S || #{<<"steps">> := S} <- conversations()]),
-    Known = [S || #{<<"from">> := From} = S <- Steps, lists:member(From, [<<"node">>, <<"worker">>])],
+    Known = [S
+        || #{<<"from">> := From} = S <- Steps, lists:member(From, [<<"node">>, <<"worker">>])],
     Started = [S || #{<<"do">> := <<"start">>} = S <- Steps],
     ?assertEqual(length(Steps), length(Known) + length(Started)).
