@@ -43,7 +43,8 @@ cases() ->
         end},
         {"outcomes", fun() ->
             Table = [
-                {{ok, 1}, {ok, 1}}, {{error, why}, {error, why}}, {ok, {ok, ok}}, {error, {ok, error}},
+                {{ok, 1}, {ok, 1}}, {{error, why}, {error, why}}, {ok, {ok, ok}},
+                    {error, {ok, error}},
                 {{ok, 1, 2}, {ok, {ok, 1, 2}}}, {undefined, {ok, undefined}}
             ],
             [
@@ -68,7 +69,8 @@ cases() ->
         end},
         {"a fun of another arity is refused where it is registered", fun() ->
             ?assertError({bad_function, f, _}, hornbeam_functions:register(f, fun() -> 1 end)),
-            ?assertError({bad_function, f, _}, hornbeam_functions:register(f, fun(A, B) -> {A, B} end)),
+            ?assertError({bad_function, f, _},
+                hornbeam_functions:register(f, fun(A, B) -> {A, B} end)),
             ?assertError({bad_function, f, _}, hornbeam_functions:register(f, not_a_fun))
         end}
     ].
