@@ -7,7 +7,8 @@
 
 -define(HI(Min, Max), {?HELLO, Min, Max, #{<<"pid">> => 7}}).
 
-new(Versions) -> hornbeam_handshake:new(Versions, #{<<"version">> => <<"v">>}, #{<<"app">> => <<"a:b">>}).
+new(Versions) ->
+    hornbeam_handshake:new(Versions, #{<<"version">> => <<"v">>}, #{<<"app">> => <<"a:b">>}).
 
 %% One packet per element; the answers to all of them and the outcome.
 play(Packets, State) -> play(Packets, [], State).
@@ -34,7 +35,8 @@ handshake_test_() ->
         {"HELLO is answered with BOOT", [[?HI(1, 1)]], {more, [?BOOT], 1}},
         {"the worker is ready", [[?HI(1, 1)], [Ready]], {ready, [?BOOT], []}},
         {"all in one packet", [[?HI(1, 1), Beat, Ready]], {ready, [?BOOT], []}},
-        {"signs of life while the application loads", [[?HI(1, 1)], [Beat], [Beat, Ready]], {ready, [?BOOT], []}},
+        {"signs of life while the application loads", [[?HI(1, 1)], [Beat], [Beat, Ready]],
+            {ready, [?BOOT], []}},
         {"what follows READY is handed on", [[?HI(1, 1)], [Ready, Beat, {?CAST, <<>>, <<>>}]],
             {ready, [?BOOT], [Beat, {?CAST, <<>>, <<>>}]}},
         {"a newer worker that speaks our version, too", [[?HI(1, 9)]], {more, [?BOOT], 1}},
@@ -45,7 +47,8 @@ handshake_test_() ->
         {"the worker gives up", [[{?ERROR, <<"bad_packet">>, <<"t">>}]],
             {failed, [], {worker_error, <<"bad_packet">>, <<"t">>}}},
         {"HELLO twice", [[?HI(1, 1)], [?HI(1, 1)]], {failed, [?BOOT, ?ERROR], bad_state}},
-        {"HELLO twice in one packet", [[?HI(1, 1), ?HI(1, 1)]], {failed, [?BOOT, ?ERROR], bad_state}},
+        {"HELLO twice in one packet", [[?HI(1, 1), ?HI(1, 1)]],
+            {failed, [?BOOT, ?ERROR], bad_state}},
         {"READY first", [[Ready]], {failed, [?ERROR], bad_state}},
         {"FAILED first", [[{?FAILED, <<>>, <<>>}]], {failed, [?ERROR], bad_state}},
         {"BEAT first", [[Beat]], {failed, [?ERROR], bad_state}},
@@ -54,7 +57,8 @@ handshake_test_() ->
         {"an answer before READY", [[?HI(1, 1)], [{?RESPONSE, 1, 200, #{}, <<>>}]],
             {failed, [?BOOT, ?ERROR], bad_state}}
     ],
-    [{Name, ?_assertEqual(Expected, play(Packets, new({1, 1})))} || {Name, Packets, Expected} <- Table].
+    [{Name, ?_assertEqual(Expected, play(Packets, new({1, 1})))}
+        || {Name, Packets, Expected} <- Table].
 
 versions_test_() ->
     Table = [
@@ -65,7 +69,8 @@ versions_test_() ->
         {lists:flatten(io_lib:format("~p and ~p", [Ours, {Min, Max}])), fun() ->
             case play([[?HI(Min, Max)]], new(Ours)) of
                 {more, [?BOOT], Version} -> ?assertEqual(Expected, Version);
-                {failed, [?ERROR], {version_mismatch, {Min, Max}, Ours}} -> ?assertEqual(Expected, none)
+                {failed, [?ERROR], {version_mismatch, {Min, Max}, Ours}} ->
+                    ?assertEqual(Expected, none)
             end
         end}
      || {Ours, {Min, Max}, Expected} <- Table
@@ -74,5 +79,6 @@ versions_test_() ->
 hello_and_about_test() ->
     State = new({1, 2}),
     ?assertEqual({?HELLO, 1, 2, #{<<"version">> => <<"v">>}}, hornbeam_handshake:hello(State)),
-    {more, [{?BOOT, #{<<"app">> := <<"a:b">>}}], Next} = hornbeam_handshake:handle([?HI(1, 1)], State),
+    {more, [{?BOOT, #{<<"app">> := <<"a:b">>}}], Next} =
+        hornbeam_handshake:handle([?HI(1, 1)], State),
     ?assertEqual(#{<<"pid">> => 7, <<"protocol">> => 1}, hornbeam_handshake:about(Next)).
