@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Every option of the edge reaches Cowboy or the stream handler. Pure but for the pool's persistent term.
+%% @doc Every option of the edge reaches Cowboy or the stream handler. Pure but for the pool's
+%% persistent term.
 -module(hornbeam_listener_options_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -12,7 +13,8 @@ options_test_() ->
         fun(_) -> hornbeam_pool:delete(?MODULE) end,
         fun(Pool) ->
             [{lists:flatten(io_lib:format("~0p: ~0p", [Given, Path])),
-                ?_assertEqual(Expected, at(Path, cowboy(Given, Pool)))} || {Given, Path, Expected} <- table(Pool)]
+                ?_assertEqual(Expected, at(Path, cowboy(Given, Pool)))}
+                    || {Given, Path, Expected} <- table(Pool)]
         end}.
 
 cowboy(Given, Pool) ->
