@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The queue with a real pool and real atomics; this process stands in for the worker and for the streams,
-%% whose messages it therefore sees.
+%% @doc The queue with a real pool and real atomics; this process stands in for the worker and for
+%% the streams, whose messages it therefore sees.
 -module(hornbeam_queue_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -14,7 +14,8 @@ queue_test_() ->
 setup() -> setup(60000).
 
 setup(Timeout) ->
-    Pool = hornbeam_pool:new(?MODULE, #{size => 2, queue_limit => ?LIMIT, queue_timeout => Timeout}),
+    Pool = hornbeam_pool:new(?MODULE,
+        #{size => 2, queue_limit => ?LIMIT, queue_timeout => Timeout}),
     {ok, Queue} = hornbeam_queue:start_link(Pool),
     {Pool, Queue}.
 
@@ -25,7 +26,8 @@ stop({_, Queue}) ->
 
 %% Streams are numbered; so are their requests.
 to(N) -> {self(), N}.
-request(N) -> hornbeam_wire:request({<<"GET">>, integer_to_binary(N), <<>>, <<"1.1">>, #{}, <<>>, <<>>}).
+request(N) ->
+    hornbeam_wire:request({<<"GET">>, integer_to_binary(N), <<>>, <<"1.1">>, #{}, <<>>, <<>>}).
 
 wait(N, Pool) -> hornbeam_queue:enqueue(to(N), request(N), Pool).
 
@@ -40,7 +42,8 @@ release(Index, Pool) ->
     _ = hornbeam_pool:release(Index, 1, Pool) andalso hornbeam_queue:capacity(Pool),
     ok.
 
-%% Numbers of the requests that arrive at the worker, in order, once the queue has nothing more to do.
+%% Numbers of the requests that arrive at the worker, in order, once the queue has nothing more to
+%% do.
 opened({_, Queue}) ->
     _ = sys:get_state(Queue),
     opened([]);
@@ -92,7 +95,8 @@ cases() ->
             ?assertEqual([8, 9, 1, 2, 3, 4], opened(C))
         end},
         {"queue_limit waits, one more is refused, and does not count", fun({Pool, _} = C) ->
-            ?assertEqual([ok, ok, ok, ok, full, full], [wait(N, Pool) || N <- lists:seq(1, ?LIMIT + 2)]),
+            ?assertEqual([ok, ok, ok, ok, full, full],
+                [wait(N, Pool) || N <- lists:seq(1, ?LIMIT + 2)]),
             ?assertEqual(?LIMIT, hornbeam_pool:queued(Pool)),
             serve(1, 1, Pool),
             ?assertEqual([1], opened(C)),
@@ -143,7 +147,8 @@ deadline_test_() ->
 
 deadlines() ->
     [
-        {"who waits longer than queue_timeout is told, and does not count any more", fun({Pool, _} = C) ->
+        {"who waits longer than queue_timeout is told, and does not count any more",
+            fun({Pool, _} = C) ->
             [ok = wait(N, Pool) || N <- [1, 2]],
             ?assertEqual([{failed, queue_timeout}, {failed, queue_timeout}], [event(1), event(2)]),
             ?assertEqual(0, hornbeam_pool:queued(Pool)),
