@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Answers as Cowboy's commands: which headers, which body, whether the connection goes on. No processes.
+%% @doc Answers as Cowboy's commands: which headers, which body, whether the connection goes on. No
+%% processes.
 -module(hornbeam_response_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -9,7 +10,8 @@
 context() -> context(#{}).
 
 context(More) ->
-    maps:merge(#{method => <<"GET">>, version => 'HTTP/1.1', close => false, keepalive => 2000}, More).
+    maps:merge(#{method => <<"GET">>, version => 'HTTP/1.1', close => false, keepalive => 2000},
+        More).
 
 setup() -> element(2, application:ensure_all_started(cowboy)).
 
@@ -25,13 +27,16 @@ whole_answers() ->
         {"an empty body has a length, too", <<"GET">>, 200, #{}, <<>>, <<"0">>, <<>>},
         {"the length of the application stays", <<"GET">>, 200, #{<<"content-length">> => <<"5">>},
             <<"hello">>, <<"5">>, <<"hello">>},
-        {"HEAD: no body, the length a GET would have", <<"HEAD">>, 200, #{}, <<"hello">>, <<"5">>, <<>>},
-        {"HEAD: the length of the application", <<"HEAD">>, 200, #{<<"content-length">> => <<"9">>}, <<>>,
+        {"HEAD: no body, the length a GET would have", <<"HEAD">>, 200, #{}, <<"hello">>, <<"5">>,
+            <<>>},
+        {"HEAD: the length of the application", <<"HEAD">>, 200, #{<<"content-length">> => <<"9">>},
+            <<>>,
             <<"9">>, <<>>},
         {"HEAD: no length that nobody knows", <<"HEAD">>, 200, #{}, <<>>, none, <<>>},
         {"204 has neither body nor length", <<"GET">>, 204, #{<<"content-length">> => <<"5">>},
             <<"hello">>, none, <<>>},
-        {"304 has no body and may tell the length", <<"GET">>, 304, #{<<"content-length">> => <<"5">>},
+        {"304 has no body and may tell the length", <<"GET">>, 304,
+            #{<<"content-length">> => <<"5">>},
             <<"hello">>, <<"5">>, <<>>},
         {"304 without a length gets none", <<"GET">>, 304, #{}, <<>>, none, <<>>}
     ],
@@ -67,7 +72,8 @@ endings() ->
 heads() ->
     [
         {"a head is sent as it is, with date and server", fun() ->
-            [{headers, 200, Headers}] = hornbeam_response:head(200, #{<<"a">> => <<"b">>}, context()),
+            [{headers, 200, Headers}] =
+                hornbeam_response:head(200, #{<<"a">> => <<"b">>}, context()),
             ?assertEqual([<<"a">> | ?OURS], lists:sort(maps:keys(Headers)))
         end},
         {"a head of 204 has no length", fun() ->
@@ -119,7 +125,8 @@ refusals() ->
             ?assertMatch({0, 4}, binary:match(Body, Start)),
             ?assertNotEqual(nomatch, binary:match(Body, <<": why\n">>)),
             ?assertEqual(nomatch, binary:match(Body, <<"Refused">>)),
-            ?assertEqual(integer_to_binary(byte_size(Body)), maps:get(<<"content-length">>, Headers)),
+            ?assertEqual(integer_to_binary(byte_size(Body)),
+                maps:get(<<"content-length">>, Headers)),
             ?assertEqual(<<"close">>, maps:get(<<"connection">>, Headers)),
             ?assertEqual(Status =:= 503, is_map_key(<<"retry-after">>, Headers))
         end}
