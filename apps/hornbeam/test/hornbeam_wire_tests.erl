@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Packets: every frame of the vectors, every hostile term of the message layer, any bytes at all.
-%% Runs in: the EUnit process.
+%% @doc Packets: every frame of the vectors, every hostile term of the message layer, any bytes at
+%% all. Runs in: the EUnit process.
 -module(hornbeam_wire_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -41,10 +41,13 @@ from_node(#{<<"messages">> := Notation} = Frame) ->
     Packet = message_vectors:bytes(Frame),
     ?assert(Messages =:= binary_to_term(Packet)),
     ?assert(Messages =:= binary_to_term(encoded(Messages)));
-%% What is wrong from a node is no better from a worker, but for messages that are a worker's to send.
+%% What is wrong from a node is no better from a worker, but for messages that are a worker's to
+%% send.
 from_node(#{<<"must_fail">> := Error, <<"name">> := Name} = Frame) ->
     case binary:match(Name, <<"in the wrong direction">>) of
-        nomatch -> ?assert(lists:member(refusal(message_vectors:bytes(Frame)), [Error, <<"bad_message">>]));
+        nomatch ->
+            ?assert(lists:member(refusal(message_vectors:bytes(Frame)),
+                [Error, <<"bad_message">>]));
         _ -> ?assertMatch({accepted, [_]}, refusal(message_vectors:bytes(Frame)))
     end.
 
@@ -94,10 +97,11 @@ hostile(Packet) ->
 
 %% [{?HELLO, 1, 1, #{<<"k">> => Term}}]
 greeting(Term) ->
-    <<131, 108, 1:32, 104, 4, 97, ?HELLO, 97, 1, 97, 1, 116, 1:32, 109, 1:32, $k, Term/binary, 106>>.
+    <<131, 108, 1:32, 104, 4, 97, ?HELLO, 97, 1, 97, 1, 116, 1:32, 109, 1:32, $k, Term/binary,
+        106>>.
 
-%% An integer of this layer in a form that is longer than it need be: the worker's decoder refuses it
-%% unread, here it is the integer before anybody can look.
+%% An integer of this layer in a form that is longer than it need be: the worker's decoder refuses
+%% it unread, here it is the integer before anybody can look.
 is_odd_integer(<<131, Tag, _/binary>> = Packet) when Tag =:= 110; Tag =:= 111 ->
     try binary_to_term(Packet) of
         Integer -> Integer >= -(1 bsl 63) andalso Integer < 1 bsl 64
@@ -160,10 +164,12 @@ integers_have_64_bits_test_() ->
         {{?SEND_FILE, 1, <<"/f">>, Max, Max}, ok},
         {{?SEND_FILE, 1, <<"/f">>, Max + 1, 1}, bad_packet},
         {{?SEND_FILE, 1, <<"/f">>, 0, Max + 1}, bad_packet},
-        {{?CALL, 1, Max, 1, <<"s">>, <<>>}, ok}, {{?CALL, 1, Max + 1, 1, <<"s">>, <<>>}, bad_packet},
+        {{?CALL, 1, Max, 1, <<"s">>, <<>>}, ok},
+            {{?CALL, 1, Max + 1, 1, <<"s">>, <<>>}, bad_packet},
         {{?CALL, 1, 0, 1 bsl 32 - 1, <<"s">>, <<>>}, ok},
         {{?CALL, 1, 0, 1 bsl 32, <<"s">>, <<>>}, bad_message},
-        {{?READY, #{<<"n">> => -(1 bsl 63)}}, ok}, {{?READY, #{<<"n">> => -(1 bsl 63) - 1}}, bad_packet},
+        {{?READY, #{<<"n">> => -(1 bsl 63)}}, ok},
+            {{?READY, #{<<"n">> => -(1 bsl 63) - 1}}, bad_packet},
         {{?BODY_CREDIT, 1, 1 bsl 31}, ok}, {{?BODY_CREDIT, 1, 1 bsl 31 + 1}, bad_message}
     ],
     [{lists:flatten(io_lib:format("~0p", [M])), ?_assertEqual(E, outcome(M))} || {M, E} <- Table].
@@ -194,7 +200,8 @@ outcome(Message) ->
     end.
 
 atoms_are_not_made_test() ->
-    Name = <<"hornbeam_never_seen_", (integer_to_binary(erlang:unique_integer([positive])))/binary>>,
+    Name = <<"hornbeam_never_seen_",
+        (integer_to_binary(erlang:unique_integer([positive])))/binary>>,
     Atom = <<119, (byte_size(Name)), Name/binary>>,
     Before = erlang:system_info(atom_count),
     ?assertEqual(<<"bad_packet">>, refusal(greeting(Atom))),
@@ -235,7 +242,8 @@ changed(Message, At, Byte) ->
     <<Before/binary, Byte, After/binary>>.
 
 is_outcome({ok, [_ | _]}) -> true;
-is_outcome({error, {Name, Text}}) -> lists:member(Name, [bad_packet, bad_message]) andalso is_binary(Text).
+is_outcome({error, {Name, Text}}) ->
+    lists:member(Name, [bad_packet, bad_message]) andalso is_binary(Text).
 
 %% Whatever a worker may say comes back as it was said.
 prop_round_trip_test_() ->
@@ -250,7 +258,8 @@ prop_round_trip_test_() ->
 
 worker_message() ->
     oneof([
-        {?HELLO, 1, range(1, 255), info()}, {?READY, info()}, {?FAILED, binary(), binary()}, {?BEAT},
+        {?HELLO, 1, range(1, 255), info()}, {?READY, info()}, {?FAILED, binary(), binary()},
+            {?BEAT},
         {?ERROR, binary(), binary()}, {?BODY_CREDIT, id(), range(1, 1 bsl 31)},
         {?RESPONSE, id(), range(200, 999), headers(), binary()},
         {?HEAD, id(), range(200, 999), headers()}, {?DATA, id(), filled()}, {?END, id(), flat()},
@@ -264,7 +273,9 @@ worker_message() ->
 id() -> oneof([pos_integer(), range(1, 1 bsl 64 - 1)]).
 filled() -> ?LET(B, binary(), <<"/", B/binary>>).
 flat() -> ?LET(Pairs, list({filled(), binary()}), maps:from_list(Pairs)).
-info() -> ?LET({Flat, N}, {flat(), integer()}, Flat#{<<"pid">> => N, <<"more">> => [true, {N, undefined}]}).
+info() ->
+    ?LET({Flat, N}, {flat(), integer()},
+        Flat#{<<"pid">> => N, <<"more">> => [true, {N, undefined}]}).
 headers() ->
     ?LET({Flat, Cookies}, {flat(), list(binary())},
         case Cookies of
