@@ -1,6 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc Packets: every frame of the vectors, every hostile term of the message layer, any bytes at
-%% all. Runs in: the EUnit process.
+%% all.
+%% Runs in: the EUnit process.
 -module(hornbeam_wire_tests).
 
 -include_lib("eunit/include/eunit.hrl").
