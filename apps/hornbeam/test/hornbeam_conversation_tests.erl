@@ -1,7 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc Every conversation of the vectors, run from the node's side: greeting, exchanges and calls,
-%% as the worker process puts them together, without a process of either side. Runs in: the EUnit
-%% process, which is the owner of the services that calls start.
+%% as the worker process puts them together, without a process of either side.
+%% Runs in: the EUnit process, which is the owner of the services that calls start.
 -module(hornbeam_conversation_tests).
 
 -include_lib("eunit/include/eunit.hrl").
