@@ -4,6 +4,7 @@
 #   make           build both halves            make bench     compare with other servers
 #   make run       serve an application         make fmt       format both halves
 #   make test      EUnit, Common Test, pytest   make lint types xref dialyzer    the checks
+#   make chaos     kills under load, a minute
 #   make check     all checks                   make clean     remove what was built
 #
 # make run takes BIND (127.0.0.1:8000), APP (app:application), APP_DIR (examples/hello_wsgi when
@@ -26,7 +27,7 @@ endif
 APP ?= app:application
 ARGS ?=
 
-.PHONY: setup build build-erl build-py run test test-erl test-erl-unit test-ct test-py bench \
+.PHONY: setup build build-erl build-py run test test-erl test-erl-unit test-ct test-py chaos bench \
 	fmt fmt-erl fmt-py lint lint-erl lint-py types types-erl types-py dialyzer xref check clean
 
 setup:
@@ -56,6 +57,9 @@ test-ct: build
 
 test-py: build
 	@$(VENV)/python scripts/run_tests.py pytest
+
+chaos: build
+	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE
 
 bench: build
 	@scripts/setup bench

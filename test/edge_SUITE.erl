@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The edge of the whole server: what is refused never reaches the application, limits hold at N-1, N and
-%% N+1, bodies that break off or stall, idle connections, pipelines, HTTP/2.
+%% @doc The edge of the whole server: what is refused never reaches the application, limits hold at
+%% N-1, N and N+1, bodies that break off or stall, idle connections, pipelines, HTTP/2.
 -module(edge_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -41,7 +41,8 @@ do_idle() ->
 %%% The table
 
 every_case_of_the_table(_) ->
-    doc("Every request of the table is answered as it says, and only those that are served reach the application."),
+    doc("Every request of the table is answered as it says, and only those that are served reach "
+        "the application."),
     Port = do_start(edge_cases:options()),
     Wrong = [
         {Name, Expected, Got, Reached}
@@ -94,20 +95,24 @@ do_local(Path, Bytes) ->
     Response.
 
 do_second(Socket, <<>>) -> raw_http:response(Socket);
-do_second(Socket, <<"HTTP/1.1 ", Status:3/binary, _/binary>>) -> {binary_to_integer(Status), [], <<>>, Socket}.
+do_second(Socket, <<"HTTP/1.1 ", Status:3/binary, _/binary>>) ->
+    {binary_to_integer(Status), [], <<>>, Socket}.
 
 %%% Limits
 
 max_body_at_the_limit(_) ->
-    doc("A body of N-1 and N bytes is served, one of N+1 is 413: with a length and chunked, gathered and streamed."),
+    doc("A body of N-1 and N bytes is served, one of N+1 is 413: with a length and chunked, "
+        "gathered and streamed."),
     [
         begin
             Port = do_start(#{max_body => 1000, body_buffer => Buffer}),
             [
-                ?assertMatch({Buffer, Kind, Size, {Status, _, Body, _}} when Body =:= Answer orelse Status =/= 200,
+                ?assertMatch({Buffer, Kind, Size, {Status, _, Body, _}} when Body =:= Answer
+                    orelse Status =/= 200,
                     {Buffer, Kind, Size, raw_http:exchange(Port, do_body(Kind, Size))})
              || Kind <- [length, chunked, small_chunks],
-                {Size, Status, Answer} <- [{999, 200, <<"999">>}, {1000, 200, <<"1000">>}, {1001, 413, none}]
+                {Size, Status, Answer} <- [{999, 200, <<"999">>}, {1000, 200, <<"1000">>},
+                    {1001, 413, none}]
             ],
             do_idle(),
             ok = hornbeam:stop()
@@ -127,7 +132,8 @@ do_post(Header, Body) ->
     ["POST / HTTP/1.1\r\nhost: x\r\n", Header, "\r\n\r\n", Body].
 
 bodies_of_every_size(_) ->
-    doc("Bodies around body_buffer and the windows arrive whole, over connections that are used again."),
+    doc("Bodies around body_buffer and the windows arrive whole, over connections that are used "
+        "again."),
     Port = do_start(#{body_buffer => 1000}),
     Sizes = [0, 1, 999, 1000, 1001, 65535, 65536, 262143, 262144, 262145, 1000000],
     Socket = raw_http:connect(Port),
@@ -152,7 +158,8 @@ bodies_of_every_size(_) ->
 %%% Bodies that do not come
 
 a_body_that_breaks_off(_) ->
-    doc("A client that leaves within its body takes the request with it; a gathered one never reached anybody."),
+    doc("A client that leaves within its body takes the request with it; a gathered one never "
+        "reached anybody."),
     [
         begin
             Port = do_start(#{body_buffer => Buffer}),
@@ -165,7 +172,8 @@ a_body_that_breaks_off(_) ->
             ok = hornbeam:stop()
         end
      || Buffer <- [65536, 0],
-        {Header, Part} <- [{"content-length: 10", "hello"}, {"transfer-encoding: chunked", "5\r\nhello\r\n"}]
+        {Header, Part} <- [{"content-length: 10", "hello"},
+            {"transfer-encoding: chunked", "5\r\nhello\r\n"}]
     ].
 
 do_leave(Port, Request) ->
@@ -176,7 +184,8 @@ do_leave(Port, Request) ->
     await(fun() -> maps:get(open, hornbeam:info()) =:= 0 end).
 
 a_body_that_stalls(_) ->
-    doc("A body that stops for longer than timeout is 408 and the connection is closed: gathered and streamed."),
+    doc("A body that stops for longer than timeout is 408 and the connection is closed: gathered "
+        "and streamed."),
     [
         begin
             Port = do_start(#{timeout => 400, body_buffer => Buffer}),
@@ -191,7 +200,8 @@ a_body_that_stalls(_) ->
             ok = hornbeam:stop()
         end
      || Buffer <- [65536, 0],
-        {Header, Part} <- [{"content-length: 10", "hello"}, {"transfer-encoding: chunked", "5\r\nhello\r\n"}]
+        {Header, Part} <- [{"content-length: 10", "hello"},
+            {"transfer-encoding: chunked", "5\r\nhello\r\n"}]
     ].
 
 a_slow_body_is_no_stall(_) ->
@@ -210,7 +220,8 @@ a_slow_body_is_no_stall(_) ->
     ].
 
 a_head_that_stalls(_) ->
-    doc("A head that does not end is 408 within keepalive, at least a second, and the connection is closed."),
+    doc("A head that does not end is 408 within keepalive, at least a second, and the connection "
+        "is closed."),
     Port = do_start(#{keepalive => 1}),
     Socket = raw_http:connect(Port),
     ok = raw_http:send(Socket, "GET / HTTP/1.1\r\nhost:"),
@@ -243,7 +254,8 @@ length_and_chunked(_) ->
 %%% Connections
 
 keepalive_is_the_time_between_requests(_) ->
-    doc("An idle connection is closed after keepalive, not before; a response may take longer than that."),
+    doc("An idle connection is closed after keepalive, not before; a response may take longer "
+        "than that."),
     Port = do_start(#{keepalive => 0.4}),
     Socket = raw_http:connect(Port),
     [
@@ -252,7 +264,8 @@ keepalive_is_the_time_between_requests(_) ->
             ?assertMatch({200, _, Body, <<>>}, raw_http:response(Socket)),
             receive after 100 -> ok end
         end
-     || {Target, Body} <- [{"/", <<"0">>}, {"/sleep?1000", <<"0">>}, {"/slow_stream?500", <<"abc">>}, {"/", <<"0">>}]
+     || {Target, Body} <- [{"/", <<"0">>}, {"/sleep?1000", <<"0">>},
+         {"/slow_stream?500", <<"abc">>}, {"/", <<"0">>}]
     ],
     {Microseconds, {error, closed}} = timer:tc(fun() -> raw_http:receive_some(Socket) end),
     ?assert(Microseconds > 200000 andalso Microseconds < 2000000).
@@ -279,13 +292,15 @@ http_1_0_closes_unless_asked(_) ->
     ?assertEqual({error, closed}, raw_http:receive_some(Socket)).
 
 pipelined_requests(_) ->
-    doc("Requests that are sent at once are answered in their order, each with its own answer, bodies between."),
+    doc("Requests that are sent at once are answered in their order, each with its own answer, "
+        "bodies between."),
     Port = do_start(#{workers => 2, threads => 2}),
     Socket = raw_http:connect(Port),
     Get = fun(N) -> ["GET /path?", integer_to_list(N), " HTTP/1.1\r\nhost: x\r\n\r\n"] end,
     ok = raw_http:send(Socket, [[Get(N), do_body(length, N)] || N <- lists:seq(1, 30)]),
     Bodies = do_bodies(Socket, 60, <<>>),
-    ?assertEqual(lists:append([[integer_to_binary(N), integer_to_binary(N)] || N <- lists:seq(1, 30)]), Bodies),
+    ?assertEqual(lists:append([[integer_to_binary(N), integer_to_binary(N)]
+        || N <- lists:seq(1, 30)]), Bodies),
     ok = raw_http:close(Socket),
     do_idle().
 
@@ -293,7 +308,8 @@ do_bodies(_, 0, _) -> [];
 do_bodies(Socket, N, Buffer) ->
     case binary:split(Buffer, <<"\r\n\r\n">>) of
         [Head, Rest] ->
-            {match, [Length]} = re:run(Head, "content-length: ([0-9]+)", [{capture, all_but_first, list}]),
+            {match, [Length]} =
+                re:run(Head, "content-length: ([0-9]+)", [{capture, all_but_first, list}]),
             Size = list_to_integer(Length),
             case Rest of
                 <<Body:Size/binary, After/binary>> -> [Body | do_bodies(Socket, N - 1, After)];
@@ -314,7 +330,8 @@ a_bad_request_in_a_pipeline(_) ->
     Good = "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
     ok = raw_http:send(Socket, [Good, Good, "GET /\x7f HTTP/1.1\r\nhost: x\r\n\r\n", Good, Good]),
     Answer = raw_http:rest(Socket),
-    {match, Statuses} = re:run(Answer, "HTTP/1.1 ([0-9]+)", [global, {capture, all_but_first, list}]),
+    {match, Statuses} =
+        re:run(Answer, "HTTP/1.1 ([0-9]+)", [global, {capture, all_but_first, list}]),
     ?assertEqual([["200"], ["200"], ["400"]], Statuses),
     ?assertEqual(2, do_seen(Port)).
 
@@ -324,7 +341,8 @@ http2_requests(_) ->
     doc("HTTP/2: many streams at once, bodies, bodies of known length that end with trailers."),
     Port = do_start(#{workers => 2, body_buffer => 1000}),
     Post = fun(Length) ->
-        [{<<":method">>, <<"POST">>}, {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"localhost">>},
+        [{<<":method">>, <<"POST">>}, {<<":scheme">>, <<"http">>},
+            {<<":authority">>, <<"localhost">>},
             {<<":path">>, <<"/">>} | Length]
     end,
     Open = fun({Headers, Body, Trailers, Answer}, {Expected, C0}) ->
@@ -339,7 +357,8 @@ http2_requests(_) ->
         {Post([{<<"content-length">>, <<"5">>}]), <<"hello">>, [{<<"x-sum">>, <<"1">>}], <<"5">>}
     ])) ++
         [{Post([]), Big, <<>>, <<"16000">>},
-            {Post([{<<"content-length">>, <<"16000">>}]), Big, [{<<"x-sum">>, <<"1">>}], <<"16000">>}],
+            {Post([{<<"content-length">>, <<"16000">>}]), Big, [{<<"x-sum">>, <<"1">>}],
+                <<"16000">>}],
     {Expected, C1} = lists:foldl(Open, {#{}, raw_http2:connect(Port)}, Requests),
     {Outcomes, C2} = raw_http2:responses(length(Requests), C1),
     ?assertEqual(Expected, maps:from_list(Outcomes)),
@@ -349,7 +368,8 @@ http2_requests(_) ->
 http2_refusals(_) ->
     doc("What is refused over HTTP/2 costs its stream only, and never reaches the application."),
     Port = do_start(edge_cases:options()),
-    Plain = [{<<":method">>, <<"GET">>}, {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"localhost">>}],
+    Plain = [{<<":method">>, <<"GET">>}, {<<":scheme">>, <<"http">>},
+        {<<":authority">>, <<"localhost">>}],
     Table = [
         {400, Plain ++ [{<<":path">>, <<"/a\x7fb">>}]},
         {400, Plain ++ [{<<":path">>, <<"/?a b">>}]},
@@ -357,7 +377,8 @@ http2_refusals(_) ->
         {400, Plain ++ [{<<":path">>, <<"/">>}, {<<"host">>, <<"other">>}]},
         {414, Plain ++ [{<<":path">>, <<"/", (binary:copy(<<"a">>, 600))/binary>>}]},
         {431, Plain ++ [{<<":path">>, <<"/">>}, {<<"x-a">>, binary:copy(<<"v">>, 300)}]},
-        {431, Plain ++ [{<<":path">>, <<"/">>} | [{<<"x-", (integer_to_binary(N))/binary>>, <<"v">>} || N <- lists:seq(1, 30)]]},
+        {431, Plain ++ [{<<":path">>, <<"/">>} | [{<<"x-", (integer_to_binary(N))/binary>>, <<"v">>}
+            || N <- lists:seq(1, 30)]]},
         {413, Plain ++ [{<<":path">>, <<"/">>}, {<<"content-length">>, <<"1001">>}]}
     ],
     C = lists:foldl(

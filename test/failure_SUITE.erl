@@ -202,7 +202,8 @@ stopped_worker_is_avoided(_) ->
     [Pid | _] = hornbeam_case:pids(),
     signal('STOP', Pid),
     await(fun() -> lists:member(stalled, states()) end, 8000),
-    ?assertEqual([{200, <<"Hello">>}], lists:usort([fetch(Port, "/hello") || _ <- lists:seq(1, 50)])),
+    ?assertEqual([{200, <<"Hello">>}],
+        lists:usort([fetch(Port, "/hello") || _ <- lists:seq(1, 50)])),
     signal('CONT', Pid),
     await(fun() -> states() =:= [ready, ready] end),
     ?assert(lists:member(Pid, hornbeam_case:pids())).
@@ -239,39 +240,3 @@ recycled_without_a_failed_request(_) ->
     ],
     ?assertEqual([{200, <<"Hello">>}], lists:usort(lists:append([C() || C <- Clients]))),
     ?assertEqual([], [P || P <- First, lists:member(P, hornbeam_case:pids())]).
-
-kills_under_load(_) ->
-    doc("Workers killed every 100 ms under load: only started requests fail (502), none hangs."),
-    Port = start(#{workers => 2}),
-    Until = erlang:monotonic_time(millisecond) + 3000,
-    Clients = [do_async(fun() -> hammer(Port, Until, #{}) end) || _ <- lists:seq(1, 16)],
-    Kills = killer(Until, 0),
-    Counts = lists:foldl(fun(C, Acc) -> add(C(), Acc) end, #{}, Clients),
-    ct:pal("kills ~p, answers ~p", [Kills, Counts]),
-    ?assertEqual([200, 502], lists:usort([200, 502 | maps:keys(Counts)])),
-    ?assert(maps:get(200, Counts) > 100),
-    await(fun() -> loads() =:= [0, 0] andalso maps:get(open, hornbeam:info()) =:= 0 end).
-
-killer(Until, Kills) ->
-    case erlang:monotonic_time(millisecond) < Until of
-        true ->
-            [signal_if_there('KILL', P) || P <- lists:sublist(hornbeam_case:pids(), 1)],
-            receive after 100 -> killer(Until, Kills + 1) end;
-        false ->
-            Kills
-    end.
-
-signal_if_there(Name, Pid) ->
-    os:cmd(lists:concat(["kill -", Name, " ", Pid])).
-
-hammer(Port, Until, Counts) ->
-    case erlang:monotonic_time(millisecond) < Until of
-        true ->
-            {Status, _} = fetch(Port, "/hello"),
-            hammer(Port, Until, add(#{Status => 1}, Counts));
-        false ->
-            Counts
-    end.
-
-add(A, B) ->
-    maps:fold(fun(K, V, Acc) -> maps:update_with(K, fun(W) -> V + W end, V, Acc) end, B, A).

@@ -1,7 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc A client of HTTP/2 with prior knowledge (RFC 9113, 3.3), one request at a time or many streams at once,
-%% header by header as the test wants them.
-%% Runs in: the test process. Every wait is bounded.
+%% @doc A client of HTTP/2 with prior knowledge (RFC 9113, 3.3), one request at a time or many
+%% streams at once, header by header as the test wants them. Runs in: the test process. Every wait
+%% is bounded.
 -module(raw_http2).
 
 -export([connect/1, request/3, request/4, responses/2, close/1]).
@@ -35,11 +35,13 @@ close(#connection{socket = Socket}) -> gen_tcp:close(Socket).
 %% @doc A request without a body; the number of its stream.
 -spec request(binary(), binary(), connection()) -> {pos_integer(), connection()}.
 request(Method, Path, Connection) ->
-    request([{<<":method">>, Method}, {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"localhost">>},
+    request([{<<":method">>, Method}, {<<":scheme">>, <<"http">>},
+        {<<":authority">>, <<"localhost">>},
         {<<":path">>, Path}], none, <<>>, Connection).
 
 %% @doc Headers as given; a body `none', or bytes, and trailers after it when there are any.
--spec request([{binary(), binary()}], none | binary(), Trailers :: <<>> | [{binary(), binary()}], connection()) ->
+-spec request([{binary(), binary()}], none | binary(), Trailers :: <<>> | [{binary(), binary()}],
+    connection()) ->
     {pos_integer(), connection()}.
 request(Headers, Body, Trailers, #connection{socket = Socket, next = Id, encoder = Encoder0} = C) ->
     {Block, Encoder1} = cow_hpack:encode(Headers, Encoder0),
@@ -53,13 +55,16 @@ request(Headers, Body, Trailers, #connection{socket = Socket, next = Id, encoder
         [cow_http2:data(Id, fin(Trailers =:= <<>>), Body) || Body =/= none],
         [cow_http2:headers(Id, fin, Last) || Trailers =/= <<>>]
     ]),
-    {Id, C#connection{next = Id + 2, encoder = Encoder, streams = maps:put(Id, {undefined, <<>>}, C#connection.streams)}}.
+    {Id, C#connection{next = Id + 2, encoder = Encoder, streams =
+        maps:put(Id, {undefined, <<>>}, C#connection.streams)}}.
 
 fin(true) -> fin;
 fin(false) -> nofin.
 
-%% @doc The outcomes of so many streams, in the order in which they ended; or `closed' with those that had.
--spec responses(pos_integer(), connection()) -> {[{pos_integer(), outcome()}], connection()} | {closed, list()}.
+%% @doc The outcomes of so many streams, in the order in which they ended; or `closed' with those
+%% that had.
+-spec responses(pos_integer(), connection()) ->
+    {[{pos_integer(), outcome()}], connection()} | {closed, list()}.
 responses(N, #connection{done = Done} = C) when length(Done) >= N ->
     {lists:reverse(Done), C#connection{done = []}};
 responses(N, #connection{socket = Socket, buffer = Buffer, done = Done} = C) ->
@@ -76,7 +81,8 @@ responses(N, #connection{socket = Socket, buffer = Buffer, done = Done} = C) ->
 frame({settings, _}, #connection{socket = Socket} = C) ->
     ok = gen_tcp:send(Socket, cow_http2:settings_ack()),
     C;
-frame({headers, Id, Fin, head_fin, Block}, #connection{decoder = Decoder0, streams = Streams} = C) ->
+frame({headers, Id, Fin, head_fin, Block}, #connection{decoder = Decoder0, streams = Streams} =
+    C) ->
     {Headers, Decoder} = cow_hpack:decode(Block, Decoder0),
     {_, Body} = maps:get(Id, Streams),
     Status = binary_to_integer(proplists:get_value(<<":status">>, Headers, <<"0">>)),
@@ -84,9 +90,11 @@ frame({headers, Id, Fin, head_fin, Block}, #connection{decoder = Decoder0, strea
 frame({data, Id, Fin, Data}, #connection{socket = Socket, streams = Streams} = C) ->
     {Status, Body} = maps:get(Id, Streams),
     Size = byte_size(Data),
-    ok = gen_tcp:send(Socket, [[cow_http2:window_update(Size), cow_http2:window_update(Id, Size)] || Size > 0]),
+    ok = gen_tcp:send(Socket,
+        [[cow_http2:window_update(Size), cow_http2:window_update(Id, Size)] || Size > 0]),
     ended(Fin, Id, C#connection{streams = Streams#{Id := {Status, <<Body/binary, Data/binary>>}}});
-frame({rst_stream, Id, Reason}, #connection{streams = Streams, done = Done} = C) when is_map_key(Id, Streams) ->
+frame({rst_stream, Id, Reason}, #connection{streams = Streams, done = Done} =
+    C) when is_map_key(Id, Streams) ->
     C#connection{streams = maps:remove(Id, Streams), done = [{Id, {reset, Reason}} | Done]};
 frame(_, C) ->
     C.

@@ -19,7 +19,7 @@ def _slow_stream(start_response, milliseconds):
 
 
 def application(environ, start_response):
-    """`/seen` tells the number of other requests; the others answer with the length of their body."""
+    """`/seen` tells how many others there were; those answer with the length of their body."""
     global seen
     path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
     if path == "/seen":

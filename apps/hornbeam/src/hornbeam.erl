@@ -27,6 +27,7 @@
     | {app_failed, Name :: binary(), Text :: binary()}
     | {listen, Address :: binary(), inet:posix() | term()}
     | boot_timeout
+    | stopped
     | term().
 
 %% @doc As `start(AppSpec, #{})'.
@@ -56,20 +57,44 @@ already_started(Pool) ->
     {error, {already_started, maps:get(app, hornbeam_pool:config(Pool))}}.
 
 start_pool(Python, #{workers := Size} = Config) ->
-    Pool = hornbeam_pool:new(
-        ?NAME, (maps:with([app, queue_limit, queue_timeout], Config))#{size => Size}
-    ),
     %% An alias: what workers report after this start is over reaches nobody.
     Starter = alias(),
-    Booted =
-        case hornbeam_pools_sup:start_pool(?NAME, Pool, worker_options(Python, Starter, Config)) of
-            {ok, _} -> await_workers(Size, deadline(?BOOT_TIMEOUT), Starter);
-            {error, _} = Error -> Error
-        end,
-    ok = forget(Starter),
-    case Booted of
-        ok -> listen(Pool, Config);
-        {error, Reason} -> undo({error, Reason})
+    case locked(fun() -> claim(worker_options(Python, Starter, Config), Config) end) of
+        {ok, Pool, Supervisor} ->
+            Monitor = monitor(process, Supervisor),
+            Booted = await_workers(Size, deadline(?BOOT_TIMEOUT), Starter, Monitor),
+            _ = demonitor(Monitor, [flush]),
+            ok = forget(Starter),
+            locked(fun() -> served(Booted, Pool, Config) end);
+        {error, _} = Error ->
+            ok = forget(Starter),
+            Error
+    end.
+
+%% Starts and stops take turns, but for the loading of the application, which a stop may interrupt.
+locked(Fun) ->
+    global:trans({?MODULE, self()}, Fun, [node()]).
+
+claim(Options, #{workers := Size} = Config) ->
+    case hornbeam_pool:lookup(?NAME) of
+        {ok, Pool} ->
+            already_started(Pool);
+        error ->
+            PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
+            Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
+            case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of
+                {ok, Supervisor} -> {ok, Pool, Supervisor};
+                {error, _} = Error -> undo(Error)
+            end
+    end.
+
+%% Whoever stopped this start meanwhile left nothing of it; what is there now is somebody else's.
+served(Booted, Pool, Config) ->
+    case {hornbeam_pool:lookup(?NAME), Booted} of
+        {{ok, Pool}, ok} -> listen(Pool, Config);
+        {{ok, Pool}, {error, _}} -> undo(Booted);
+        {_, {error, _}} -> Booted;
+        {_, ok} -> {error, stopped}
     end.
 
 worker_options(Python, Starter, Config) ->
@@ -102,12 +127,13 @@ value(Value) -> unicode:characters_to_list(Value).
 
 deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
 
-await_workers(0, _, _) ->
+await_workers(0, _, _, _) ->
     ok;
-await_workers(N, Deadline, Starter) ->
+await_workers(N, Deadline, Starter, Monitor) ->
     receive
-        {Starter, _, ready} -> await_workers(N - 1, Deadline, Starter);
-        {Starter, _, {failed, Reason}} -> {error, Reason}
+        {Starter, _, ready} -> await_workers(N - 1, Deadline, Starter, Monitor);
+        {Starter, _, {failed, Reason}} -> {error, Reason};
+        {'DOWN', Monitor, process, _, _} -> {error, stopped}
     after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
         {error, boot_timeout}
     end.
@@ -137,12 +163,16 @@ listen(Pool, #{graceful_timeout := Graceful, num_acceptors := Acceptors, bind :=
     end.
 
 undo(Error) ->
-    ok = stop(),
+    ok = stop_all(),
     Error.
 
-%% @doc Stop accepting, let open requests finish within `graceful_timeout', end the workers.
+%% @doc Stop accepting, let open requests finish within `graceful_timeout', end the workers. A start
+%% that is still loading the application returns `{error, stopped}'.
 -spec stop() -> ok.
 stop() ->
+    locked(fun stop_all/0).
+
+stop_all() ->
     _ = whereis(hornbeam_listeners_sup) =/= undefined andalso stop_children(),
     hornbeam_pool:delete(?NAME).
 
@@ -219,6 +249,8 @@ format_error({version_mismatch, Theirs, Ours}) ->
     );
 format_error({ledger, Path, Reason}) ->
     ["cannot create ", Path, ": ", posix(Reason)];
+format_error(stopped) ->
+    "the application was stopped while it was being loaded";
 format_error(boot_timeout) ->
     ["the application was not loaded within ", integer_to_list(?BOOT_TIMEOUT div 1000), " seconds"];
 format_error(Reason) ->

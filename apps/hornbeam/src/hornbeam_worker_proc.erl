@@ -342,16 +342,29 @@ failures(_, _) -> 0.
 %%% The end
 
 -spec terminate(term(), atom(), #data{}) -> ok.
-terminate(_Reason, State, #data{port = Port, link = Link} = D) ->
-    _ = is_up(State) andalso ended(Port, Link),
-    _ = bury(D),
-    ok.
+terminate(Reason, State, #data{port = Port, link = Link} = D) ->
+    _ = is_orderly(Reason) andalso is_up(State) andalso ended(Port, Link),
+    #data{traffic = T} = bury(D),
+    refuse_rest(T).
+
+%% After a crash of ours nobody knows what the process would still say.
+is_orderly({shutdown, _}) -> true;
+is_orderly(Reason) -> Reason =:= shutdown orelse Reason =:= normal.
 
 ended(Port, Link) ->
     ok = hornbeam_link:send([{?DRAIN}], Link),
     receive
         {Port, {exit_status, _}} -> ok
     after ?STOP_TIMEOUT -> ok
+    end.
+
+%% Requests that were sent here before the limit became 0.
+refuse_rest(T) ->
+    receive
+        {hornbeam_open, To, Request} ->
+            ok = hornbeam_worker_traffic:refuse({To, Request}, T),
+            refuse_rest(T)
+    after 0 -> ok
     end.
 
 describe(State, #data{boots = Boots, link = Link, traffic = T} = D) ->
