@@ -398,6 +398,31 @@ http2_refusals(_) ->
     ?assertEqual(1, do_seen(Port)),
     do_idle().
 
+http2_trailers_end_a_body(_) ->
+    doc("HTTP/2 bodies of unknown length that end with trailers end: gathered, streamed, empty."),
+    [
+        begin
+            Port = do_start(#{body_buffer => Buffer, timeout => 5000}),
+            Headers = [{<<":method">>, <<"POST">>}, {<<":scheme">>, <<"http">>},
+                {<<":authority">>, <<"localhost">>}, {<<":path">>, <<"/">>}],
+            {Expected, C} = lists:foldl(
+                fun(Size, {Expected0, C0}) ->
+                    Body = binary:copy(<<"b">>, Size),
+                    {Id, C1} = raw_http2:request(Headers, Body, [{<<"x-sum">>, <<"1">>}], C0),
+                    {Expected0#{Id => {200, integer_to_binary(Size)}}, C1}
+                end,
+                {#{}, raw_http2:connect(Port)},
+                [0, 1, 16000, 5, 0, 16000]
+            ),
+            {Outcomes, C2} = raw_http2:responses(6, C),
+            ?assertEqual(Expected, maps:from_list(Outcomes)),
+            ok = raw_http2:close(C2),
+            do_idle(),
+            ok = hornbeam:stop()
+        end
+     || Buffer <- [65536, 0]
+    ].
+
 a_version_that_is_switched_off(_) ->
     doc("http_version decides what is spoken: the other version gets no answer of an application."),
     Port1 = do_start(#{http_version => ['HTTP/1.1']}),

@@ -93,6 +93,9 @@ accepted(#{body_length := undefined, version := Version, streamid := Id} = Req, 
     end;
 accepted(#{body_length := Length} = Req, #stream{edge = #{body_buffer := Buffer}} = Stream0) ->
     {Continue, Stream} = {continue(Req), await_body(Stream0)},
+    %% Over HTTP/1 such a body was taken over above.
+    _ = Length =:= undefined andalso not is_map_key(hornbeam_body, Req) andalso
+        hornbeam_http2_end:watch(Stream#stream.to),
     case is_integer(Length) andalso Length > Buffer of
         true -> prepend(Continue, read_on(dispatch({<<>>, Length}, Stream)));
         false -> {Continue, Stream}
@@ -169,6 +172,10 @@ info(_, {hornbeam, Worker, Id, Event}, #stream{phase = Phase} = Stream) when Pha
     event(Event, Stream#stream{worker = Worker, exchange = Id});
 info(_, sent, Stream) ->
     {[], grant(Stream)};
+info(_, body_ended, #stream{body_done = true} = Stream) ->
+    {[], Stream};
+info(StreamID, body_ended, Stream) ->
+    data(StreamID, fin, <<>>, Stream);
 info(_, body_deadline, Stream) ->
     body_deadline(Stream#stream{timer = undefined});
 info(_, {inform, 101, _}, Stream) ->
