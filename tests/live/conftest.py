@@ -42,19 +42,27 @@ def start() -> Iterator[Start]:
     """`start(app, *options, server="hornbeam", **variables)`: a server, started once for these
     arguments and kept until the end. Options come after one worker with four threads.
     """
-    running: dict[object, Served] = {}
+    running: dict[object, Served | AssertionError] = {}
     with ExitStack() as stack:
 
         def one(app: str, *options: str, server: str = "hornbeam", **variables: str) -> Served:
             key = (app, options, server, *variables.items())
             if key not in running:
                 run, usual = SERVERS[server]
-                context = run(app, TESTS, *usual, *options, **variables)
-                running[key] = stack.enter_context(context)
-            return running[key]
+                try:
+                    context = run(app, TESTS, *usual, *options, **variables)
+                    running[key] = stack.enter_context(context)
+                except AssertionError as failure:
+                    running[key] = failure  # once is enough to know
+            served = running[key]
+            if isinstance(served, AssertionError):
+                raise served
+            return served
 
         yield one
         for served in running.values():
+            if isinstance(served, AssertionError):
+                continue
             found = [line for line in COMPLAINTS if line in served.errors()]
             assert not found, served.errors()
 
