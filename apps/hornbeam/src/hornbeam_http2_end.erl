@@ -10,6 +10,9 @@
 
 -export([watch/1]).
 
+%% What lies in Cowboy's state is an opaque type of cowlib's; no analysis can see that it is.
+-dialyzer({nowarn_function, [ask/2, state_of/2]}).
+
 %% Milliseconds.
 -define(SOON, 50).
 -define(RARELY, 1000).
