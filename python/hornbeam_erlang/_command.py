@@ -72,12 +72,27 @@ def parser() -> argparse.ArgumentParser:
     return command  # fmt: skip
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def scheduler_flags(count: int) -> tuple[str, ...]:
+    """The emulator's schedulers on a machine of `count` processors.
+
+    Of two processors the node takes one and leaves the other to the workers: two schedulers that
+    wake each other cost a quarter more processor time per request (benchmarks/README.md). With
+    more processors the emulator's own choice, one each, stands.
+    """
+    return ("+S", "1:1") if count == 2 else ()
+
+
 def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
     """The options for hornbeam:start/2, named as there; only those that were given."""
     interface = arguments.interface
     given = {
         "bind": arguments.bind,
-        "workers": arguments.workers,
+        "workers": arguments.workers or processors(),
         "threads": arguments.threads,
         "worker_class": None if interface is None else Atom(interface),
         "timeout": arguments.timeout,
@@ -115,7 +130,8 @@ def command_line(root: Path = ROOT) -> list[str]:
         raise CannotStart(NO_ERL)
     erl_libs = os.environ.get("ERL_LIBS", "")
     folders = [str(code_folder(name, root, erl_libs)) for name in APPLICATIONS]
-    return [erl, *EMULATOR_FLAGS, "-pa", *folders, "-s", "hornbeam_command", "main"]
+    flags = (*EMULATOR_FLAGS, *scheduler_flags(processors()))
+    return [erl, *flags, "-pa", *folders, "-s", "hornbeam_command", "main"]
 
 
 class Signals:

@@ -144,9 +144,6 @@ def test_stalled_client_holds_up_nobody_else(served: Served) -> None:
         assert produced(served) > so_far
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="credit comes back before an HTTP/2 client has data"
-)
 def test_stalled_http2_client_stops_its_app(served: Served) -> None:
     """A stream whose flow-control window stays shut costs the node no more than a connection of
     HTTP/1 would: the app stops producing.
@@ -158,9 +155,6 @@ def test_stalled_http2_client_stops_its_app(served: Served) -> None:
         assert produced(served) - before < GROWTH
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="Cowboy's max_received_frame_rate counts DATA frames"
-)
 def test_fast_http2_upload_is_no_flood(served: Served, tmp_path: Path) -> None:
     """A large body that comes as fast as the network carries it is taken whole."""
     path = tmp_path / "body"

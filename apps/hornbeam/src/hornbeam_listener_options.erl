@@ -24,6 +24,10 @@ cowboy(Config, Pool, Window) ->
         max_keepalive => keepalive(Keepalive),
         %% One more than may be gathered, so that the limit is seen before the flow stops.
         initial_stream_flow_size => max(65535, Buffer + 1),
+        %% HTTP/2: beyond this Cowboy raises an alarm, and the worker gets no more credit.
+        max_stream_buffer_size => Window,
+        %% A flood is many small frames; a fast upload in frames of 16 KiB must not count as one.
+        max_received_frame_rate => {200000, 10000},
         %% Small windows of HTTP/2 clients must not hold data back.
         stream_window_data_threshold => 1
     }.

@@ -52,6 +52,8 @@
     %% bytes of the response the worker is owed; whether a message to ourselves will grant them
     owed = 0 :: non_neg_integer(),
     granting = false :: boolean(),
+    %% HTTP/2: Cowboy's buffers that are full; nothing is granted meanwhile
+    full = [] :: [atom()],
     has_body = true :: boolean()
 }).
 
@@ -176,6 +178,14 @@ info(_, body_ended, #stream{body_done = true} = Stream) ->
     {[], Stream};
 info(StreamID, body_ended, Stream) ->
     data(StreamID, fin, <<>>, Stream);
+info(_, {alarm, Buffer, on}, #stream{full = Full} = Stream) ->
+    {[], Stream#stream{full = [Buffer | Full]}};
+info(_, {alarm, Buffer, off}, #stream{full = Full, granting = Granting} = Stream0) ->
+    Stream = Stream0#stream{full = lists:delete(Buffer, Full)},
+    case Granting of
+        true -> {[], Stream};
+        false -> {[], grant(Stream)}
+    end;
 info(_, body_deadline, Stream) ->
     body_deadline(Stream#stream{timer = undefined});
 info(_, {inform, 101, _}, Stream) ->
@@ -313,7 +323,8 @@ owe(N, #stream{owed = Owed, granting = false, edge = #{response_window := Window
 owe(N, #stream{owed = Owed} = Stream) ->
     Stream#stream{owed = Owed + N}.
 
-grant(#stream{phase = streaming, worker = Worker, exchange = Id, owed = Owed} = Stream) ->
+grant(#stream{phase = streaming, full = [], owed = Owed} = Stream) when Owed > 0 ->
+    #stream{worker = Worker, exchange = Id} = Stream,
     ok = hornbeam_worker:credit(Worker, Id, Owed),
     Stream#stream{owed = 0, granting = false};
 grant(Stream) ->

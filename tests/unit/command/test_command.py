@@ -40,8 +40,18 @@ def test_options_are_named_as_the_node_names_them_and_only_those_given(
     argv: list[str], expected: dict[str, object]
 ) -> None:
     """What was given arrives under the node's names; what was not is left to the node."""
-    always = {"pythonpath": [os.getcwd()], "python": sys.executable}
+    always = {
+        "pythonpath": [os.getcwd()],
+        "python": sys.executable,
+        "workers": len(os.sched_getaffinity(0)),
+    }
     assert options(*argv, "app:application") == {**always, **expected}
+
+
+def test_two_processors_are_shared_between_node_and_workers() -> None:
+    """On two processors the node takes one scheduler; otherwise the emulator's own choice stands."""
+    flags = [_command.scheduler_flags(count) for count in (1, 2, 3, 64)]
+    assert flags == [(), ("+S", "1:1"), (), ()]
 
 
 def test_app_dir_is_made_absolute() -> None:
