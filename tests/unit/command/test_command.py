@@ -49,7 +49,7 @@ def test_options_are_named_as_the_node_names_them_and_only_those_given(
 
 
 def test_two_processors_are_shared_between_node_and_workers() -> None:
-    """On two processors the node takes one scheduler; otherwise the emulator's own choice stands."""
+    """On two processors the node takes one scheduler; else the emulator's own choice stands."""
     flags = [_command.scheduler_flags(count) for count in (1, 2, 3, 64)]
     assert flags == [(), ("+S", "1:1"), (), ()]
 
