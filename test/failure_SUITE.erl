@@ -6,7 +6,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(hornbeam_case, [doc/1, start/1, fetch/1, fetch/2, await/1, pid/0]).
+-import(hornbeam_case, [doc/1, start/1, fetch/1, fetch/2, await/1, pid/0, async/1]).
 
 -compile([export_all, nowarn_export_all]).
 
@@ -14,28 +14,11 @@ all() -> hornbeam_case:all(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-init_per_suite(Config) ->
-    {ok, _} = application:ensure_all_started(hornbeam),
-    #{level := Level} = logger:get_primary_config(),
-    ok = logger:set_primary_config(level, none),
-    [{level, Level} | Config].
+init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
-end_per_suite(Config) ->
-    ok = logger:set_primary_config(level, ?config(level, Config)),
-    application:stop(hornbeam).
+end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
 
 end_per_testcase(_, _) -> hornbeam:stop().
-
-%% Run in a process of its own; the function waits for the result.
-do_async(Fun) ->
-    {Pid, Monitor} = spawn_monitor(fun() -> exit({result, Fun()}) end),
-    fun() ->
-        receive
-            {'DOWN', Monitor, process, Pid, {result, Result}} -> Result;
-            {'DOWN', Monitor, process, Pid, Reason} -> error(Reason)
-        after 30000 -> error(timeout)
-        end
-    end.
 
 signal(Name, Pid) ->
     [] = os:cmd(lists:concat(["kill -", Name, " ", Pid])),
@@ -50,9 +33,9 @@ do_busy(N) -> await(fun() -> lists:sum(loads()) =:= N end).
 queue_full_is_503_at_once(_) ->
     doc("With queue_limit requests waiting, one more is answered 503 with retry-after at once."),
     Port = start(#{queue_limit => 1}),
-    Running = do_async(fun() -> fetch(Port, "/sleep?1500") end),
+    Running = async(fun() -> fetch(Port, "/sleep?1500") end),
     do_busy(1),
-    Waiting = do_async(fun() -> fetch(Port, "/hello") end),
+    Waiting = async(fun() -> fetch(Port, "/hello") end),
     await(fun() -> maps:get(queued, hornbeam:info()) =:= 1 end),
     {503, Headers, _, _} = raw_http:exchange(Port, "GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
     ?assertEqual(<<"1">>, proplists:get_value(<<"retry-after">>, Headers)),
@@ -62,7 +45,7 @@ queue_full_is_503_at_once(_) ->
 queue_timeout_is_503(_) ->
     doc("A request that waits longer than queue_timeout is answered 503."),
     Port = start(#{queue_timeout => 100}),
-    Running = do_async(fun() -> fetch(Port, "/sleep?1500") end),
+    Running = async(fun() -> fetch(Port, "/sleep?1500") end),
     do_busy(1),
     ?assertMatch({503, _}, fetch(Port, "/hello")),
     ?assertEqual({200, <<"slept">>}, Running()),
@@ -112,9 +95,9 @@ unstarted_requests_move_on(_) ->
     doc("Requests that a killed worker had not started are answered by its successor."),
     Port = start(#{}),
     [{200, _} = fetch(Port, "/hello") || _ <- lists:seq(1, 50)],
-    Running = do_async(fun() -> fetch(Port, "/sleep?20000") end),
+    Running = async(fun() -> fetch(Port, "/sleep?20000") end),
     do_busy(1),
-    Waiting = [do_async(fun() -> fetch(Port, "/hello") end) || _ <- lists:seq(1, 20)],
+    Waiting = [async(fun() -> fetch(Port, "/hello") end) || _ <- lists:seq(1, 20)],
     await(fun() -> maps:get(open, hornbeam:info()) =:= 21 end),
     signal('KILL', pid()),
     ?assertMatch({502, _}, Running()),
@@ -136,7 +119,7 @@ app_over_timeout(_) ->
     ),
     Port = start(#{timeout => 1000, threads => 2}),
     Pid = pid(),
-    Stuck = do_async(fun() -> fetch(Port, "/sleep?60000") end),
+    Stuck = async(fun() -> fetch(Port, "/sleep?60000") end),
     do_busy(1),
     ?assertEqual({200, <<"slept">>}, fetch(Port, "/sleep?500")),
     ?assertMatch({504, _}, Stuck()),
@@ -183,7 +166,7 @@ read_until(Socket, Deadline) ->
 client_leaves_the_queue(_) ->
     doc("A client that leaves while its request waits takes the request with it."),
     Port = start(#{}),
-    Running = do_async(fun() -> fetch(Port, "/sleep?1000") end),
+    Running = async(fun() -> fetch(Port, "/sleep?1000") end),
     do_busy(1),
     Socket = raw_http:connect(Port),
     ok = raw_http:send(Socket, "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"),
@@ -213,7 +196,7 @@ await(Fun, Ms) -> hornbeam_case:await(Fun, Ms).
 stop_lets_open_requests_finish(_) ->
     doc("stop/0 waits for open requests within graceful_timeout, and takes no new connection."),
     Port = start(#{}),
-    Running = do_async(fun() -> fetch(Port, "/sleep?700") end),
+    Running = async(fun() -> fetch(Port, "/sleep?700") end),
     do_busy(1),
     ok = hornbeam:stop(),
     ?assertEqual({200, <<"slept">>}, Running()),
@@ -222,7 +205,7 @@ stop_lets_open_requests_finish(_) ->
 stop_does_not_wait_for_ever(_) ->
     doc("stop/0 cuts what is open after graceful_timeout, and kills the worker that does not end."),
     Port = start(#{graceful_timeout => 200}),
-    Running = do_async(fun() -> fetch(Port, "/sleep?60000") end),
+    Running = async(fun() -> fetch(Port, "/sleep?60000") end),
     do_busy(1),
     Pid = pid(),
     {Microseconds, ok} = timer:tc(fun() -> hornbeam:stop() end),
@@ -235,7 +218,7 @@ recycled_without_a_failed_request(_) ->
     Port = start(#{workers => 2, max_requests => 40, max_requests_jitter => 20}),
     First = hornbeam_case:pids(),
     Clients = [
-        do_async(fun() -> [fetch(Port, "/hello") || _ <- lists:seq(1, 60)] end)
+        async(fun() -> [fetch(Port, "/hello") || _ <- lists:seq(1, 60)] end)
      || _ <- lists:seq(1, 8)
     ],
     ?assertEqual([{200, <<"Hello">>}], lists:usort(lists:append([C() || C <- Clients]))),

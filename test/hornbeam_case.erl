@@ -3,8 +3,9 @@
 %% processes.
 -module(hornbeam_case).
 
--export([all/1, start/1, start/2, python/0, root/0, apps/0, port/0, pids/0, pid/0]).
--export([fetch/1, fetch/2, await/1, await/2, doc/1, rss/1, alive/1, quiet/1]).
+-export([all/1, init_quiet_suite/1, end_quiet_suite/1, start/1, start/2, python/0, root/0, apps/0]).
+-export([port/0, pids/0, pid/0, fetch/1, fetch/2, await/1, await/2, async/1, doc/1, rss/1]).
+-export([alive/1, quiet/1]).
 
 -define(PATIENCE, 20000).
 
@@ -18,6 +19,21 @@ all(Suite) ->
         not lists:member(Name, Callbacks),
         string:prefix(atom_to_list(Name), "do_") =:= nomatch
     ].
+
+%% @doc Start the application for a suite whose failures are meant to happen: nothing is logged
+%% until its end.
+-spec init_quiet_suite(Config) -> Config when Config :: [{atom(), term()}].
+init_quiet_suite(Config) ->
+    {ok, _} = application:ensure_all_started(hornbeam),
+    #{level := Level} = logger:get_primary_config(),
+    ok = logger:set_primary_config(level, none),
+    [{level, Level} | Config].
+
+-spec end_quiet_suite([{atom(), term()}]) -> ok | {error, term()}.
+end_quiet_suite(Config) ->
+    {level, Level} = lists:keyfind(level, 1, Config),
+    ok = logger:set_primary_config(level, Level),
+    application:stop(hornbeam).
 
 %% @doc Log the sentence that a case checks.
 -spec doc(string()) -> ok.
@@ -101,6 +117,18 @@ await_until(Condition, Deadline) ->
                 false ->
                     error({condition_not_met, Condition})
             end
+    end.
+
+%% @doc Run in a process of its own; the function that is returned waits for the result.
+-spec async(fun(() -> Result)) -> fun(() -> Result).
+async(Fun) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({result, Fun()}) end),
+    fun() ->
+        receive
+            {'DOWN', Monitor, process, Pid, {result, Result}} -> Result;
+            {'DOWN', Monitor, process, Pid, Reason} -> error(Reason)
+        after ?PATIENCE + 10000 -> error(timeout)
+        end
     end.
 
 %% @doc Resident memory of a process, bytes.

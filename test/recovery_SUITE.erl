@@ -7,7 +7,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(hornbeam_case, [doc/1, start/1, start/2, fetch/1, fetch/2, await/1, pid/0]).
+-import(hornbeam_case, [doc/1, start/1, start/2, fetch/1, fetch/2, await/1, pid/0, async/1]).
 
 -compile([export_all, nowarn_export_all]).
 
@@ -15,27 +15,11 @@ all() -> hornbeam_case:all(?MODULE).
 
 suite() -> [{timetrap, {seconds, 90}}].
 
-init_per_suite(Config) ->
-    {ok, _} = application:ensure_all_started(hornbeam),
-    #{level := Level} = logger:get_primary_config(),
-    ok = logger:set_primary_config(level, none),
-    [{level, Level} | Config].
+init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
-end_per_suite(Config) ->
-    ok = logger:set_primary_config(level, ?config(level, Config)),
-    application:stop(hornbeam).
+end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
 
 end_per_testcase(_, _) -> hornbeam:stop().
-
-do_async(Fun) ->
-    {Pid, Monitor} = spawn_monitor(fun() -> exit({result, Fun()}) end),
-    fun() ->
-        receive
-            {'DOWN', Monitor, process, Pid, {result, Result}} -> Result;
-            {'DOWN', Monitor, process, Pid, Reason} -> error(Reason)
-        after 30000 -> error(timeout)
-        end
-    end.
 
 do_slow_start(Milliseconds) ->
     hornbeam:start("slow_start:application", #{
@@ -70,7 +54,7 @@ stop_twice(_) ->
     doc("stop/0 of what is stopped already is ok, also twice at once."),
     ok = hornbeam:stop(),
     _ = start(#{}),
-    Stops = [do_async(fun hornbeam:stop/0) || _ <- [1, 2, 3]],
+    Stops = [async(fun hornbeam:stop/0) || _ <- [1, 2, 3]],
     ?assertEqual([ok], lists:usort([S() || S <- Stops])),
     ?assertEqual(ok, hornbeam:stop()),
     do_nothing_left().
@@ -78,7 +62,7 @@ stop_twice(_) ->
 stop_while_loading(_) ->
     doc("A stop while the application loads ends the start at once with an error, and leaves "
         "nothing."),
-    Starting = do_async(fun() -> do_slow_start(60000) end),
+    Starting = async(fun() -> do_slow_start(60000) end),
     do_await_loading(),
     Pid = pid(),
     {Microseconds, ok} = timer:tc(fun hornbeam:stop/0),
@@ -93,7 +77,7 @@ start_after_an_interrupted_start(_) ->
         "one."),
     [
         begin
-            Starting = do_async(fun() -> do_slow_start(60000) end),
+            Starting = async(fun() -> do_slow_start(60000) end),
             do_await_loading(),
             ok = hornbeam:stop(),
             ok = do_slow_start(0),
@@ -109,7 +93,7 @@ starts_at_once(_) ->
     doc("Of several starts at once one wins, the others are refused, and it serves."),
     [
         begin
-            Starts = [do_async(fun() -> do_slow_start(50) end) || _ <- lists:seq(1, 5)],
+            Starts = [async(fun() -> do_slow_start(50) end) || _ <- lists:seq(1, 5)],
             Results = lists:sort([S() || S <- Starts]),
             ?assertMatch([ok, {error, {already_started, <<"slow_start:application">>}} | _],
                 Results),
@@ -129,7 +113,7 @@ worker_process_crashes(_) ->
     Port = start(#{timeout => 60000}),
     Pid = pid(),
     Worker = do_worker(),
-    Running = do_async(fun() -> fetch(Port, "/sleep?20000") end),
+    Running = async(fun() -> fetch(Port, "/sleep?20000") end),
     await(fun() -> [L || #{load := L} <- do_workers()] =:= [1] end),
     %% No stream says such a thing.
     Worker ! {hornbeam_body, 1, false, not_a_binary},
@@ -145,7 +129,7 @@ requests_during_a_crash_are_served(_) ->
         "it still has room and is held up by another one."),
     Port = start(#{threads => 4}),
     Worker = do_worker(),
-    Running = do_async(fun() -> fetch(Port, "/sleep?3000") end),
+    Running = async(fun() -> fetch(Port, "/sleep?3000") end),
     await(fun() -> [L || #{load := L} <- do_workers()] =:= [1] end),
     %% No stream says such a thing.
     Worker ! {hornbeam_body, 1, false, not_a_binary},
@@ -173,9 +157,9 @@ queue_is_killed(_) ->
     Queue = hornbeam_pool:queue(Pool),
     exit(Queue, kill),
     await(fun() -> hornbeam_pool:queue(Pool) =/= Queue end),
-    Running = do_async(fun() -> fetch(Port, "/sleep?300") end),
+    Running = async(fun() -> fetch(Port, "/sleep?300") end),
     await(fun() -> [L || #{load := L} <- do_workers()] =:= [1] end),
-    Waiting = do_async(fun() -> fetch(Port, "/hello") end),
+    Waiting = async(fun() -> fetch(Port, "/hello") end),
     ?assertEqual([{200, <<"slept">>}, {200, <<"Hello">>}], [Running(), Waiting()]),
     ?assertMatch(#{queued := 0}, hornbeam:info()).
 
