@@ -14,15 +14,9 @@ all() -> hornbeam_case:all(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-init_per_suite(Config) ->
-    {ok, _} = application:ensure_all_started(hornbeam),
-    #{level := Level} = logger:get_primary_config(),
-    ok = logger:set_primary_config(level, none),
-    [{level, Level} | Config].
+init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
-end_per_suite(Config) ->
-    ok = logger:set_primary_config(level, ?config(level, Config)),
-    application:stop(hornbeam).
+end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
 
 end_per_testcase(_, _) -> hornbeam:stop().
 
