@@ -3,16 +3,14 @@
 %% afterwards.
 %%
 %% A few seconds each in `make test'; `make chaos' sets HORNBEAM_CHAOS to the seconds of load (30)
-%% and takes ten
-%% thousand clients. The load comes from wrk, an operating-system process, so that this node's
-%% figures are
-%% those of the server.
+%% and takes ten thousand clients. The load comes from wrk, an operating-system process, so that
+%% this node's figures are those of the server.
 -module(chaos_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(hornbeam_case, [doc/1, start/1, await/1]).
+-import(hornbeam_case, [doc/1, start/1, await/1, await_idle/0]).
 
 -compile([export_all, nowarn_export_all]).
 
@@ -63,7 +61,7 @@ kills_under_load(_) ->
     ?assert(maps:get(502, Statuses, 0) =< Kills * ?MOST_HELD),
     ?assertEqual(nomatch, re:run(Output, "Socket errors")),
     do_assert_flat(Before, After),
-    do_idle().
+    await_idle().
 
 %% Started; the function waits for its end and gives its output.
 do_wrk(Port, Target, Seconds) ->
@@ -121,10 +119,10 @@ clients_that_leave(_) ->
         "leave nothing behind."),
     Port = start(#{workers => 2, body_buffer => 1000}),
     do_leave_all(Port, 200),
-    do_idle(),
+    await_idle(),
     Before = do_figures(),
     do_leave_all(Port, do_clients()),
-    do_idle(),
+    await_idle(),
     await(fun() -> maps:get(ports, do_figures()) =< maps:get(ports, Before) end),
     After = do_figures(),
     ct:pal("~b clients~nbefore ~p~nafter ~p", [do_clients(), Before, After]),
@@ -161,12 +159,6 @@ do_bytes(6) -> "GET /megabytes?1 HTTP/1.1\r\nhost: x\r\n\r\n";
 do_bytes(7) -> lists:duplicate(3, "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").
 
 %%% Figures
-
-do_idle() ->
-    await(fun() ->
-        #{open := Open, queued := Queued, workers := Workers} = hornbeam:info(),
-        {Open, Queued, lists:usort([L || #{load := L} <- Workers])} =:= {0, 0, [0]}
-    end).
 
 do_figures() ->
     [erlang:garbage_collect(P) || P <- processes()],

@@ -6,7 +6,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(hornbeam_case, [doc/1, fetch/2, await/1]).
+-import(hornbeam_case, [doc/1, fetch/2, await/1, await_idle/0]).
 
 -compile([export_all, nowarn_export_all]).
 
@@ -26,12 +26,6 @@ do_seen(Port) ->
     {200, Text} = fetch(Port, "/seen"),
     binary_to_integer(Text).
 
-do_idle() ->
-    await(fun() ->
-        #{open := Open, queued := Queued, workers := Workers} = hornbeam:info(),
-        {Open, Queued, lists:sum([L || #{load := L} <- Workers])} =:= {0, 0, 0}
-    end).
-
 %%% The table
 
 every_case_of_the_table(_) ->
@@ -45,7 +39,7 @@ every_case_of_the_table(_) ->
         not (do_is(Expected, Got) andalso Reached =:= do_reached(Expected))
     ],
     ?assertEqual([], Wrong),
-    do_idle().
+    await_idle().
 
 do_try(Port, Bytes) ->
     Before = do_seen(Port),
@@ -75,7 +69,7 @@ the_table_over_a_unix_socket(_) ->
         not do_is(Expected, Got)
     ],
     ?assertEqual([], Wrong),
-    do_idle().
+    await_idle().
 
 do_local(Path, Bytes) ->
     {ok, Socket} = gen_tcp:connect({local, Path}, 0, [local, binary, {active, false}]),
@@ -108,7 +102,7 @@ max_body_at_the_limit(_) ->
                 {Size, Status, Answer} <- [{999, 200, <<"999">>}, {1000, 200, <<"1000">>},
                     {1001, 413, none}]
             ],
-            do_idle(),
+            await_idle(),
             ok = hornbeam:stop()
         end
      || Buffer <- [0, 999, 1000, 1001, 65536]
@@ -147,7 +141,7 @@ bodies_of_every_size(_) ->
         end
      || Size <- tl(Sizes)
     ],
-    do_idle().
+    await_idle().
 
 %%% Bodies that do not come
 
@@ -159,7 +153,7 @@ a_body_that_breaks_off(_) ->
             Port = do_start(#{body_buffer => Buffer}),
             Request = do_post(Header, Part),
             [do_leave(Port, Request) || _ <- lists:seq(1, 5)],
-            do_idle(),
+            await_idle(),
             Reached = do_seen(Port),
             ?assert(Reached =:= 0 orelse Buffer =:= 0),
             ?assertMatch({200, _, <<"5">>, _}, raw_http:exchange(Port, do_body(length, 5))),
@@ -189,7 +183,7 @@ a_body_that_stalls(_) ->
             ?assertMatch({Buffer, Header, {408, _, _, _}}, {Buffer, Header, Response}),
             ?assert(Microseconds > 300000 andalso Microseconds < 3000000),
             ?assertEqual(<<>>, raw_http:rest(Socket)),
-            do_idle(),
+            await_idle(),
             ?assertMatch({200, _}, fetch(Port, "/")),
             ok = hornbeam:stop()
         end
@@ -296,7 +290,7 @@ pipelined_requests(_) ->
     ?assertEqual(lists:append([[integer_to_binary(N), integer_to_binary(N)]
         || N <- lists:seq(1, 30)]), Bodies),
     ok = raw_http:close(Socket),
-    do_idle().
+    await_idle().
 
 do_bodies(_, 0, _) -> [];
 do_bodies(Socket, N, Buffer) ->

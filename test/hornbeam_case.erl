@@ -4,8 +4,8 @@
 -module(hornbeam_case).
 
 -export([all/1, init_quiet_suite/1, end_quiet_suite/1, start/1, start/2, python/0, root/0, apps/0]).
--export([port/0, pids/0, pid/0, fetch/1, fetch/2, await/1, await/2, async/1, doc/1, rss/1]).
--export([alive/1, quiet/1]).
+-export([port/0, pids/0, pid/0, fetch/1, fetch/2, await/1, await/2, await_idle/0, async/1]).
+-export([doc/1, rss/1, alive/1, quiet/1]).
 
 -define(PATIENCE, 20000).
 
@@ -118,6 +118,15 @@ await_until(Condition, Deadline) ->
                     error({condition_not_met, Condition})
             end
     end.
+
+%% @doc Wait until no stream is open, nothing waits, and no worker holds a request. The end of a
+%% stream follows what its client reads.
+-spec await_idle() -> ok.
+await_idle() ->
+    await(fun() ->
+        #{open := Open, queued := Queued, workers := Workers} = hornbeam:info(),
+        {Open, Queued, lists:usort([L || #{load := L} <- Workers])} =:= {0, 0, [0]}
+    end).
 
 %% @doc Run in a process of its own; the function that is returned waits for the result.
 -spec async(fun(() -> Result)) -> fun(() -> Result).

@@ -6,7 +6,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(hornbeam_case, [doc/1, fetch/2, await/1]).
+-import(hornbeam_case, [doc/1, fetch/2, await_idle/0]).
 
 -compile([export_all, nowarn_export_all]).
 
@@ -14,15 +14,9 @@ all() -> hornbeam_case:all(?MODULE).
 
 suite() -> [{timetrap, {seconds, 120}}].
 
-init_per_suite(Config) ->
-    {ok, _} = application:ensure_all_started(hornbeam),
-    #{level := Level} = logger:get_primary_config(),
-    ok = logger:set_primary_config(level, none),
-    [{level, Level} | Config].
+init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
-end_per_suite(Config) ->
-    ok = logger:set_primary_config(level, ?config(level, Config)),
-    application:stop(hornbeam).
+end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
 
 end_per_testcase(_, _) -> hornbeam:stop().
 
@@ -31,12 +25,6 @@ do_start(Options) -> hornbeam_case:start("edge_app:application", Options).
 do_seen(Port) ->
     {200, Text} = fetch(Port, "/seen"),
     binary_to_integer(Text).
-
-do_idle() ->
-    await(fun() ->
-        #{open := Open, queued := Queued, workers := Workers} = hornbeam:info(),
-        {Open, Queued, lists:sum([L || #{load := L} <- Workers])} =:= {0, 0, 0}
-    end).
 
 http2_requests(_) ->
     doc("HTTP/2: many streams at once, bodies, bodies of known length that end with trailers."),
@@ -64,7 +52,7 @@ http2_requests(_) ->
     {Outcomes, C2} = raw_http2:responses(length(Requests), C1),
     ?assertEqual(Expected, maps:from_list(Outcomes)),
     ok = raw_http2:close(C2),
-    do_idle().
+    await_idle().
 
 http2_refusals(_) ->
     doc("What is refused over HTTP/2 costs its stream only, and never reaches the application."),
@@ -97,7 +85,7 @@ http2_refusals(_) ->
     {[{Id, {200, <<"0">>}}], C4} = raw_http2:responses(1, C3),
     ok = raw_http2:close(C4),
     ?assertEqual(1, do_seen(Port)),
-    do_idle().
+    await_idle().
 
 http2_trailers_end_a_body(_) ->
     doc("HTTP/2 bodies of unknown length that end with trailers end: gathered, streamed, empty."),
@@ -118,7 +106,7 @@ http2_trailers_end_a_body(_) ->
             {Outcomes, C2} = raw_http2:responses(6, C),
             ?assertEqual(Expected, maps:from_list(Outcomes)),
             ok = raw_http2:close(C2),
-            do_idle(),
+            await_idle(),
             ok = hornbeam:stop()
         end
      || Buffer <- [65536, 0]

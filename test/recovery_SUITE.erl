@@ -1,7 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc Starts, stops and crashes that cross each other, and workers that do not stay: the pool
-%% comes back, nobody
-%% waits for ever, nothing is left behind.
+%% comes back, nobody waits for ever, nothing is left behind.
 -module(recovery_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -148,7 +147,7 @@ worker_process_is_killed(_) ->
     await(fun() -> do_worker() =/= Worker end),
     do_await_ready(),
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
-    ?assertMatch(#{open := 0, queued := 0, workers := [#{load := 0}]}, hornbeam:info()).
+    hornbeam_case:await_idle().
 
 queue_is_killed(_) ->
     doc("A queue killed from outside is started again, and requests wait in it as before."),
