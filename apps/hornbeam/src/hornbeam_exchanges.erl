@@ -8,8 +8,8 @@
 -module(hornbeam_exchanges).
 
 -export([new/1, open/4, body/5, credit/4, cancel/4, handle/3]).
--export([overdue/2, give_away/2, fail_all/2, drop_given/1]).
--export([count/1, given/1, last_id/1, find/2, oldest/1]).
+-export([overdue/2, give_away/2, fail_all/2]).
+-export([count/1, given/1, find/2]).
 -export_type([state/0, to/0, effect/0, event/0, config/0]).
 
 -include("hornbeam_wire.hrl").
@@ -79,14 +79,6 @@ count(#state{open = Open}) -> map_size(Open).
 %% @doc How many exchanges were given away and are still in the hands of the stalled worker.
 -spec given(state()) -> non_neg_integer().
 given(#state{given = Given}) -> map_size(Given).
-
--spec last_id(state()) -> non_neg_integer().
-last_id(#state{last_id = Id}) -> Id.
-
-%% @doc The id of the oldest open exchange, 0 when there is none.
--spec oldest(state()) -> non_neg_integer().
-oldest(#state{open = Open}) when map_size(Open) =:= 0 -> 0;
-oldest(#state{open = Open}) -> lists:min(maps:keys(Open)).
 
 %% @doc The exchange that answers this stream, for a stream that does not know its id.
 -spec find(to(), state()) -> {ok, hornbeam_wire:exchange_id()} | error.
@@ -283,10 +275,6 @@ gone(_Id, #exchange{phase = waiting, to = To, request = Request}) ->
     [{requeue, To, Request}, released];
 gone(_Id, #exchange{phase = cancelled}) ->
     [released].
-
-%% @doc The worker has been told to hand back nothing more: it is about to be replaced.
--spec drop_given(state()) -> state().
-drop_given(State) -> State#state{given = #{}}.
 
 %% @doc The worker is dead. Exchanges above the mark go to another worker, the others have failed.
 %% What comes next has higher ids.
