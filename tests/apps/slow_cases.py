@@ -10,26 +10,15 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 from wsgiref.validate import validator
 
-Environ: TypeAlias = dict[str, Any]
+from apps.wsgi_cases import TEXT, Environ, argument, hello
 
 MIB = 1024 * 1024
 CHUNK = bytes(range(256)) * 256  # 64 KiB
-TEXT = ("Content-Type", "text/plain")
 
 produced = 0  # chunks yielded by `stream` since the worker began
-
-
-def argument(environ: Environ) -> str:
-    path: str = environ["PATH_INFO"]
-    return path.split("/", 2)[2]
-
-
-def hello(_environ: Environ, start_response: Any) -> Iterable[bytes]:
-    start_response("200 OK", [TEXT])
-    return [b"hello"]
 
 
 def progress(_environ: Environ, start_response: Any) -> Iterable[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +17,7 @@ import pytest
 
 from apps.gate import Gate
 from live import serving
+from live.pair import Pair, pair
 from live.samples import sample
 from live.serving import Served
 
@@ -35,6 +36,7 @@ SERVERS = {
 }
 
 Start = Callable[..., Served]
+Both = Callable[[str], AbstractContextManager[Pair]]
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +83,14 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sample.bin").write_bytes(sample(300_000))
     os.utime(folder / "sample.bin", (1_700_000_000, 1_700_000_000))
     return folder
+
+
+@pytest.fixture
+def both(start: Start, site_folder: Path) -> Both:
+    """`both(app)`: a client of the application in every server."""
+    # The order of a set of strings (Allow) follows the seed of their hashes.
+    variables = {"SITE_FOLDER": str(site_folder), "PYTHONHASHSEED": "0"}
+    return lambda app: pair((name, start(app, server=name, **variables)) for name in SERVERS)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from live.serving import Served
@@ -131,10 +130,5 @@ class Raw:
     def __enter__(self) -> Raw:
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _exc: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from live.conftest import SERVERS, Start
-from live.pair import HOST, Pair, pair
+from live.conftest import Both
+from live.pair import HOST, Pair
 from live.samples import MIB, digest, pieces, sample
 
 NAME = "Zoë Müller/東京"
@@ -21,28 +21,14 @@ TOKEN = rb'(?<="token": ")[^"]+'  # salted anew in every answer
 
 
 @pytest.fixture
-def site(start: Start, site_folder: Path) -> Iterator[Pair]:
-    variables = {"SITE_FOLDER": str(site_folder), "PYTHONHASHSEED": "0"}
-    app = "apps.django_site:application"
-    with pair((name, start(app, server=name, **variables)) for name in SERVERS) as both:
-        yield both
+def site(both: Both) -> Iterator[Pair]:
+    with both("apps.django_site:application") as pair:
+        yield pair
 
 
 def with_token(**fields: object) -> Any:
     """Form data and the token of whichever client sends it."""
     return lambda client: {**fields, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
-
-
-def test_routes_with_converters_and_non_ascii_paths(site: Pair) -> None:
-    """A percent-encoded UTF-8 path reaches the view as text, and reverse gives it back."""
-    answer = site.get("/users/7/Zo%C3%AB%20%E6%9D%B1")
-    assert answer.text == "7 Zoë 東 /users/7/Zo%C3%AB%20%E6%9D%B1"
-
-
-def test_query_string(site: Pair) -> None:
-    """Repeated, empty, plus-encoded and non-ASCII arguments."""
-    answer = site.get("/query?a=1&a=2&b=&c=x+y%26z&n%C3%A4me=%E6%9D%B1")
-    assert answer.json == {"a": ["1", "2"], "b": [""], "c": ["x y&z"], "näme": ["東"]}
 
 
 def test_form_with_its_token(site: Pair) -> None:
@@ -92,17 +78,6 @@ def test_json_body(site: Pair) -> None:
     answer = site.post("/json", json={"text": NAME})
     assert answer.json == {"text": NAME}
     assert answer.headers["content-type"] == "application/json"
-
-
-def test_several_cookies(site: Pair) -> None:
-    """Three Set-Cookie stay three, in order, with their attributes; the client sends them back."""
-    answer = site.get("/cookies/set")
-    assert answer.set_cookies == [
-        "plain=1; Path=/",
-        'quoted="a b\\073 c"; HttpOnly; Path=/cookies; SameSite=Lax',
-        "lasting=3; expires=Fri, 01 Jan 2100 00:00:00 GMT; Path=/",
-    ]
-    assert site.get("/cookies").json == {"plain": "1", "quoted": "a b; c", "lasting": "3"}
 
 
 def test_cookie_is_deleted(site: Pair) -> None:

@@ -12,32 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from live.conftest import SERVERS, Start
-from live.pair import Pair, pair
+from live.conftest import Both
+from live.pair import Pair
 from live.samples import MIB, digest, pieces, sample
 
 NAME = "Zoë Müller/東京"
 
 
 @pytest.fixture
-def site(start: Start, site_folder: Path) -> Iterator[Pair]:
-    # The order of a set of strings (Allow) follows the seed of their hashes.
-    variables = {"SITE_FOLDER": str(site_folder), "PYTHONHASHSEED": "0"}
-    app = "apps.flask_site:application"
-    with pair((name, start(app, server=name, **variables)) for name in SERVERS) as both:
-        yield both
-
-
-def test_routes_with_converters_and_non_ascii_paths(site: Pair) -> None:
-    """A percent-encoded UTF-8 path reaches the view as text, and url_for gives it back."""
-    answer = site.get("/users/7/Zo%C3%AB%20%E6%9D%B1")
-    assert answer.text == "7 Zoë 東 /users/7/Zo%C3%AB%20%E6%9D%B1"
-
-
-def test_query_string(site: Pair) -> None:
-    """Repeated, empty, plus-encoded and non-ASCII arguments."""
-    answer = site.get("/query?a=1&a=2&b=&c=x+y%26z&n%C3%A4me=%E6%9D%B1")
-    assert answer.json == {"a": ["1", "2"], "b": [""], "c": ["x y&z"], "näme": ["東"]}
+def site(both: Both) -> Iterator[Pair]:
+    with both("apps.flask_site:application") as pair:
+        yield pair
 
 
 def test_urlencoded_form(site: Pair) -> None:
@@ -94,17 +79,6 @@ def test_json(site: Pair) -> None:
 def test_malformed_json(site: Pair) -> None:
     headers = {"Content-Type": "application/json"}
     assert site.post("/json", content=b"{", headers=headers).status == 400
-
-
-def test_several_cookies(site: Pair) -> None:
-    """Three Set-Cookie stay three, in order, with their attributes; the client sends them back."""
-    answer = site.get("/cookies/set")
-    assert answer.set_cookies == [
-        "plain=1; Path=/",
-        'quoted="a b\\073 c"; HttpOnly; Path=/cookies; SameSite=Lax',
-        "lasting=3; Expires=Fri, 01 Jan 2100 00:00:00 GMT; Path=/",
-    ]
-    assert site.get("/cookies").json == {"plain": "1", "quoted": "a b; c", "lasting": "3"}
 
 
 def test_cookie_is_deleted(site: Pair) -> None:

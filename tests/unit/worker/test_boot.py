@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +90,15 @@ def test_messages_before_boot() -> None:
         assert node.wait_end() == 70
 
 
-def test_messages_while_loading(tmp_path: Path) -> None:
-    """OPEN while the application loads is `bad_state`, noticed though the main thread is
-    importing."""
-    os.mkfifo(tmp_path / "fifo")
-    text = f"open({str(tmp_path / 'fifo')!r}).read()\n"
-    (tmp_path / "slow_app.py").write_text(text)
+@contextmanager
+def loading(folder: Path) -> Iterator[Node]:
+    """A node whose worker imports the application until the end of the block."""
+    fifo = folder / "fifo"
+    os.mkfifo(fifo)
+    (folder / "slow_app.py").write_text(f"open({str(fifo)!r}).read()\n")
     config = {
         b"app": b"slow_app:app",
-        b"pythonpath": [str(tmp_path).encode()],
+        b"pythonpath": [str(folder).encode()],
         b"response_window": 10,
         b"request_window": 10,
         b"heartbeat": 100000,
@@ -104,29 +106,24 @@ def test_messages_while_loading(tmp_path: Path) -> None:
     with Node("", handshake=False) as node:
         node.send((HELLO, 1, 1, {}), (BOOT, config))
         node.expect(HELLO)
-        with (tmp_path / "fifo").open("w"):  # the import has begun
-            node.send(node.open_message())
-            assert node.expect(ERROR)[1] == b"bad_state"
-            assert node.wait_end() == 70
+        with fifo.open("w"):  # returns when the import has begun
+            yield node
+
+
+def test_messages_while_loading(tmp_path: Path) -> None:
+    """OPEN while the application loads is `bad_state`, noticed though the main thread is
+    importing."""
+    with loading(tmp_path) as node:
+        node.send(node.open_message())
+        assert node.expect(ERROR)[1] == b"bad_state"
+        assert node.wait_end() == 70
 
 
 def test_end_of_the_node_while_loading(tmp_path: Path) -> None:
     """A worker whose node goes away during the import ends."""
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "slow_app.py").write_text(f"open({str(tmp_path / 'fifo')!r}).read()\n")
-    config = {
-        b"app": b"slow_app:app",
-        b"pythonpath": [str(tmp_path).encode()],
-        b"response_window": 10,
-        b"request_window": 10,
-        b"heartbeat": 100000,
-    }
-    with Node("", handshake=False) as node:
-        node.send((HELLO, 1, 1, {}), (BOOT, config))
-        node.expect(HELLO)
-        with (tmp_path / "fifo").open("w"):
-            node.close_write()
-            assert node.wait_end() == 1
+    with loading(tmp_path) as node:
+        node.close_write()
+        assert node.wait_end() == 1
 
 
 def test_surroundings_of_the_application(tmp_path: Path) -> None:
