@@ -92,7 +92,7 @@ def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
     interface = arguments.interface
     given = {
         "bind": arguments.bind,
-        "workers": arguments.workers or processors(),
+        "workers": processors() if arguments.workers is None else arguments.workers,
         "threads": arguments.threads,
         "worker_class": None if interface is None else Atom(interface),
         "timeout": arguments.timeout,
