@@ -95,13 +95,17 @@ unstarted_requests_move_on(_) ->
     doc("Requests that a killed worker had not started are answered by its successor."),
     Port = start(#{}),
     [{200, _} = fetch(Port, "/hello") || _ <- lists:seq(1, 50)],
-    Running = async(fun() -> fetch(Port, "/sleep?20000") end),
-    do_busy(1),
+    File = filename:join("/tmp", "hornbeam-running-" ++ os:getpid()),
+    _ = file:delete(File),
+    Running = async(fun() -> fetch(Port, "/hold?" ++ File) end),
+    %% Handed over is not started: a request that was not even started would move on, too.
+    await(fun() -> filelib:is_regular(File) end),
     Waiting = [async(fun() -> fetch(Port, "/hello") end) || _ <- lists:seq(1, 20)],
     await(fun() -> maps:get(open, hornbeam:info()) =:= 21 end),
     signal('KILL', pid()),
     ?assertMatch({502, _}, Running()),
-    ?assertEqual([{200, <<"Hello">>}], lists:usort([W() || W <- Waiting])).
+    ?assertEqual([{200, <<"Hello">>}], lists:usort([W() || W <- Waiting])),
+    ok = file:delete(File).
 
 garbage_on_the_wire(_) ->
     doc(

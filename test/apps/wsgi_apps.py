@@ -67,6 +67,13 @@ def sleep(environ, start_response):
     return _text(start_response, b"slept")
 
 
+def hold(environ, start_response):
+    """Tells that it runs through a file named in the query, and does not end."""
+    with open(environ["QUERY_STRING"], "w", encoding="ascii") as file:
+        file.write("running")
+    time.sleep(60)
+
+
 def raises(environ, start_response):
     raise ValueError("deliberate")
 
@@ -116,7 +123,7 @@ def call(environ, start_response):
 ROUTES = {
     function.__name__: validator(function)
     for function in (
-        hello, echo, length, whoami, count, megabytes, sleep, raises, raises_late,
+        hello, echo, length, whoami, count, megabytes, sleep, hold, raises, raises_late,
         kills, kills_late, garbage, call,
     )
 }  # fmt: skip
