@@ -80,8 +80,8 @@ def processors() -> int:
 def scheduler_flags(count: int) -> tuple[str, ...]:
     """The emulator's schedulers on a machine of `count` processors.
 
-    Of two processors the node takes one and leaves the other to the workers: two schedulers that
-    wake each other cost a quarter more processor time per request (benchmarks/README.md). With
+    Of two processors the node takes one and leaves the other to the workers: two schedulers
+    cost the node about a quarter more processor time per request (benchmarks/README.md). With
     more processors the emulator's own choice, one each, stands.
     """
     return ("+S", "1:1") if count == 2 else ()
