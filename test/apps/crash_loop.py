@@ -4,6 +4,7 @@
 import os
 import threading
 import time
+from wsgiref.validate import validator
 
 FILE = os.environ["HORNBEAM_TEST_CRASHES"]
 
@@ -17,6 +18,7 @@ def _end():
 threading.Thread(target=_end, daemon=True).start()
 
 
+@validator
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
     return [b"alive"]

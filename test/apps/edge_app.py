@@ -2,6 +2,7 @@
 """Counts the requests that reach it: for the suite that sends what must not."""
 
 import time
+from wsgiref.validate import validator
 
 seen = 0
 
@@ -18,6 +19,7 @@ def _slow_stream(start_response, milliseconds):
         time.sleep(milliseconds / 1000)
 
 
+@validator
 def application(environ, start_response):
     """`/seen` tells how many others there were; those answer with the length of their body."""
     global seen
