@@ -2,8 +2,9 @@
 %% @doc Calls between a node and one worker, in both directions, any number at once.
 %%
 %% call/4 and cast/3 run in the calling process; everything else in the worker process, which owns
-%% the state. A service called by the worker runs in a process of its own (`hornbeam_services')
-%% with a timer for the caller's deadline; a late answer meets no entry and is dropped.
+%% the state. A service called by the worker runs here if its work is bounded, else in a process of
+%% its own (`hornbeam_services') with a timer for the caller's deadline; a late answer meets no
+%% entry and is dropped.
 -module(hornbeam_calls).
 
 -export([call/4, cast/3]).
@@ -97,11 +98,15 @@ handle({?CALL, Id, _, _, _, _}, _, #state{serving = Serving} = State) when
 ->
     {ok, [fault_message(Id, <<"overloaded">>)], State#state{seen = Id}};
 handle({?CALL, Id, Origin, Timeout, Service, Payload}, Worker, #state{serving = Serving} = State) ->
-    {Pid, Monitor} = hornbeam_services:start(Worker, Id, Origin, Service, Payload),
-    Timer = erlang:send_after(Timeout, Worker, {hornbeam_calls, {deadline, Id}}),
-    {ok, [], State#state{seen = Id, serving = Serving#{Id => {Pid, Monitor, Timer}}}};
+    case hornbeam_services:call(Worker, Id, Origin, Service, Payload) of
+        {done, Answer} ->
+            {ok, [Answer], State#state{seen = Id}};
+        {running, Pid, Monitor} ->
+            Timer = erlang:send_after(Timeout, Worker, {hornbeam_calls, {deadline, Id}}),
+            {ok, [], State#state{seen = Id, serving = Serving#{Id => {Pid, Monitor, Timer}}}}
+    end;
 handle({?CAST, Service, Payload}, Worker, State) ->
-    ok = hornbeam_services:start(Worker, Service, Payload),
+    ok = hornbeam_services:cast(Worker, Service, Payload),
     {ok, [], State};
 handle({?REVOKE, Id}, _, State) ->
     {Messages, State1} = stop(Id, <<"cancelled">>, State),

@@ -1,9 +1,13 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc Erlang functions that Python reaches by name. Readers go straight to the table, which
-%% `hornbeam_tables' owns; run/2 is executed in the process of the service that serves the call.
+%% `hornbeam_tables' owns; a function runs in the process of the service that serves the call.
+%%
+%% Service `call': `[Name :: binary(), Arguments :: list()]'; the result is the function's.
 -module(hornbeam_functions).
+-behaviour(hornbeam_service).
 
 -export([register/2, register/3, unregister/1, run/2]).
+-export([handle/3]).
 -export_type([name/0]).
 
 -type name() :: atom() | binary() | string().
@@ -46,3 +50,12 @@ run(Name, Arguments) ->
 outcome({ok, Value}) -> {ok, Value};
 outcome({error, Reason}) -> {error, Reason};
 outcome(Value) -> {ok, Value}.
+
+-spec handle(hornbeam_service:arguments(), hornbeam_service:keywords(), Context) ->
+    hornbeam_service:result()
+when
+    Context :: hornbeam_service:context().
+handle([Name, Arguments], _, _) when is_list(Arguments) ->
+    run(Name, Arguments);
+handle(_, _, _) ->
+    {bad_term, <<"the service call takes the name of a function and the list of its arguments">>}.

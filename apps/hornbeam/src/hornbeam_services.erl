@@ -1,73 +1,107 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What a worker may call on the node. Every call runs in a process of its own, made by
-%% start/5.
+%% @doc What a worker may call on the node: the table of services, and where each of them runs.
 %%
-%% Services: `call' runs a registered function (`hornbeam_functions'): `[Name, Arguments]'.
+%% call/5 and cast/3 run in the worker process. An inline service runs there, too: no process, no
+%% timer. Any other one, and an inline one with long arguments, runs in a process of its own.
 -module(hornbeam_services).
 
--export([start/5, start/3, remote_error/4]).
+-export([call/5, cast/3, remote_error/4]).
 
 -include("hornbeam_wire.hrl").
 -include_lib("kernel/include/logger.hrl").
 
-%% @doc Run a service for call Id of Worker; the answer goes to the worker process.
--spec start(pid(), hornbeam_wire:call_id(), non_neg_integer(), binary(), binary()) ->
-    {pid(), reference()}.
-start(Worker, Id, _Exchange, Service, Payload) ->
-    spawn_monitor(fun() ->
-        put(hornbeam_origin, {Worker, Id}),
-        Worker ! {hornbeam_calls, {done, Id, answer(Id, Service, Payload)}}
-    end).
+%% Bytes of arguments up to which the work of an inline service is bounded.
+-define(MAX_INLINE, 16384).
+
+%% Name, where it runs, and the module, which documents the terms it takes.
+services() ->
+    #{
+        <<"call">> => {process, hornbeam_functions}
+    }.
+
+-spec service(binary()) -> {inline | process, module()} | none.
+service(Name) ->
+    case services() of
+        #{Name := Service} -> Service;
+        _ -> none
+    end.
+
+%% @doc Serve call Id of Worker. When it is done the message answers it; else the process that runs
+%% it is monitored, and its answer goes to the worker process.
+-spec call(pid(), hornbeam_wire:call_id(), non_neg_integer(), binary(), binary()) ->
+    {done, hornbeam_wire:message()} | {running, pid(), reference()}.
+call(Worker, Id, Exchange, Service, Payload) ->
+    case service(Service) of
+        {inline, Module} when byte_size(Payload) =< ?MAX_INLINE ->
+            {done, answer(Module, context(Worker, Id, Exchange, Service), Payload)};
+        {_, Module} ->
+            {Pid, Monitor} = spawn_monitor(fun() ->
+                put(hornbeam_origin, {Worker, Id}),
+                Answer = answer(Module, context(Worker, Id, Exchange, Service), Payload),
+                Worker ! {hornbeam_calls, {done, Id, Answer}}
+            end),
+            {running, Pid, Monitor};
+        none ->
+            {done, result({not_registered, Service}, Id)}
+    end.
 
 %% @doc Run a service for a cast: nobody waits, so a failure is logged.
--spec start(pid(), binary(), binary()) -> ok.
-start(_Worker, Service, Payload) ->
-    _ = spawn(fun() ->
-        case answer(1, Service, Payload) of
-            {?RESULT, _, _} -> ok;
-            {?FAULT, _, Name, Details} -> log_failed_cast(Service, Name, Details)
-        end
-    end),
-    ok.
+-spec cast(pid(), binary(), binary()) -> ok.
+cast(Worker, Service, Payload) ->
+    Context = context(Worker, 0, 0, Service),
+    case service(Service) of
+        {inline, Module} when byte_size(Payload) =< ?MAX_INLINE ->
+            noted(Service, answer(Module, Context, Payload));
+        {_, Module} ->
+            _ = spawn(fun() -> noted(Service, answer(Module, Context, Payload)) end),
+            ok;
+        none ->
+            noted(Service, result({not_registered, Service}, 0))
+    end.
 
-log_failed_cast(Service, Name, Details) ->
+context(Worker, Id, Exchange, Service) ->
+    #{service => Service, worker => Worker, call => Id, exchange => Exchange}.
+
+noted(_, {?RESULT, _, _}) ->
+    ok;
+noted(Service, {?FAULT, _, Name, Details}) ->
     {ok, Reason} = hornbeam_wire:decode_value(Details),
     ?LOG_WARNING(
         #{what => cast_failed, service => Service, fault => Name, reason => Reason},
         #{domain => [hornbeam, services]}
     ).
 
-answer(Id, Service, Payload) ->
+answer(Module, #{call := Id} = Context, Payload) ->
     case hornbeam_wire:decode_value(Payload) of
         {ok, [Arguments, Keywords]} when is_list(Arguments), is_map(Keywords) ->
             try
-                result(Id, run(Service, Arguments, Keywords))
+                result(Module:handle(Arguments, Keywords, Context), Id)
             catch
                 Class:Reason:Stack -> remote_error(Id, Class, Reason, Stack)
             end;
         {ok, _} ->
-            fault(Id, <<"bad_term">>, #{reason => <<"arguments are no [Positional, Keyword]">>});
+            result({bad_term, <<"arguments are no [Positional, Keyword]">>}, Id);
         {error, bad_term} ->
-            fault(Id, <<"bad_term">>, #{reason => <<"the arguments cannot be decoded">>})
+            result({bad_term, <<"the arguments cannot be decoded">>}, Id)
     end.
 
-run(<<"call">>, [Name, Arguments], _) when is_list(Arguments) ->
-    hornbeam_functions:run(Name, Arguments);
-run(Service, _, _) ->
-    {not_registered, Service}.
-
-result(Id, {not_registered, Name}) ->
-    fault(Id, <<"not_registered">>, #{service => text(Name)});
-result(Id, {ok, Value}) ->
+result({ok, Value}, Id) ->
     case hornbeam_wire:encode_value(Value) of
         {ok, Payload} -> {?RESULT, Id, Payload};
-        {error, too_large} -> fault(Id, <<"bad_term">>, #{reason => <<"the result is too large">>})
+        {error, too_large} -> result({bad_term, <<"the result is too large">>}, Id)
     end;
-result(Id, {error, Reason}) ->
-    remote_error(Id, error, Reason, []).
+result({error, Reason}, Id) ->
+    remote_error(Id, return, Reason, []);
+result({not_registered, Name}, Id) ->
+    fault(Id, <<"not_registered">>, #{service => text(Name)});
+result({bad_term, Text}, Id) ->
+    fault(Id, <<"bad_term">>, #{reason => Text});
+result({overloaded, Resource, Limit}, Id) ->
+    fault(Id, <<"overloaded">>, #{resource => Resource, limit => Limit}).
 
 %% @doc FAULT `remote_error': what failed on the node, as text.
--spec remote_error(hornbeam_wire:call_id(), atom(), term(), list()) -> hornbeam_wire:message().
+-spec remote_error(non_neg_integer(), error | exit | throw | return, term(), list()) ->
+    hornbeam_wire:message().
 remote_error(Id, Class, Reason, Stack) ->
     fault(Id, <<"remote_error">>, #{
         class => atom_to_binary(Class), reason => text(Reason), stack => text(Stack)

@@ -130,31 +130,30 @@ packet(Packet, Link, T) ->
     {ok, state()} | {error, {atom(), binary()}, state()}.
 messages(Messages, Link, #traffic{exchanges = X0} = T0) ->
     T = T0#traffic{heard = now_ms()},
-    case handle(Messages, [], X0, Link, T) of
-        {ok, Effects, X, T1} ->
+    case handle(Messages, [], X0, [], T) of
+        {ok, Effects, X, Replies, T1} ->
+            ok = hornbeam_link:send(lists:reverse(Replies), Link),
             {ok, answers(Effects, T1#traffic{exchanges = X})};
-        {error, Error, Effects, X, T1} ->
+        {error, Error, Effects, X, Replies, T1} ->
+            ok = hornbeam_link:send(lists:reverse(Replies), Link),
             {error, Error, answers(Effects, T1#traffic{exchanges = X})}
     end.
 
-%% Effects are newest first.
-handle([], Effects, X, _, T) ->
-    {ok, Effects, X, T};
-handle([Message | Rest], Effects, X0, Link, #traffic{heard = Now} = T) when
+%% Effects, and replies to calls, are newest first.
+handle([], Effects, X, Replies, T) ->
+    {ok, Effects, X, Replies, T};
+handle([Message | Rest], Effects, X0, Replies, #traffic{heard = Now} = T) when
     element(1, Message) < ?CALL
 ->
     case hornbeam_exchanges:handle(Message, Now, X0) of
-        {ok, [Effect], X} -> handle(Rest, [Effect | Effects], X, Link, T);
-        {ok, More, X} -> handle(Rest, More ++ Effects, X, Link, T);
-        {error, Error} -> {error, Error, Effects, X0, T}
+        {ok, [Effect], X} -> handle(Rest, [Effect | Effects], X, Replies, T);
+        {ok, More, X} -> handle(Rest, More ++ Effects, X, Replies, T);
+        {error, Error} -> {error, Error, Effects, X0, Replies, T}
     end;
-handle([Message | Rest], Effects, X, Link, #traffic{calls = Calls0} = T) ->
+handle([Message | Rest], Effects, X, Replies, #traffic{calls = Calls0} = T) ->
     case hornbeam_calls:handle(Message, self(), Calls0) of
-        {ok, Replies, Calls} ->
-            ok = hornbeam_link:send(Replies, Link),
-            handle(Rest, Effects, X, Link, T#traffic{calls = Calls});
-        {error, Error} ->
-            {error, Error, Effects, X, T}
+        {ok, More, Calls} -> handle(Rest, Effects, X, More ++ Replies, T#traffic{calls = Calls});
+        {error, Error} -> {error, Error, Effects, X, Replies, T}
     end.
 
 answers(NewestFirst, #traffic{prefetch = P0, busy_since = Since, answered = Before} = T) ->

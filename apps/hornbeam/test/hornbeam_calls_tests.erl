@@ -144,11 +144,15 @@ incoming() ->
             {[Result], S1} = hornbeam_calls:event(Done, true, S),
             ?assertEqual({[], S1}, hornbeam_calls:event(Done, true, S1))
         end},
+        {"what no service has is answered at once", fun() ->
+            Call = {?CALL, 1, 0, 5000, <<"other">>, payload([[], #{}])},
+            {ok, [Fault], _} = hornbeam_calls:handle(Call, self(), hornbeam_calls:new()),
+            ?assertMatch({?FAULT, 1, <<"not_registered">>, _}, Fault)
+        end},
         {"what nobody registered, and what is no call", fun() ->
             Table = [
                 {<<"call">>, payload([[<<"nobody">>, []], #{}]), <<"not_registered">>},
-                {<<"other">>, payload([[], #{}]), <<"not_registered">>},
-                {<<"call">>, payload([[<<"same">>], #{}]), <<"not_registered">>},
+                {<<"call">>, payload([[<<"same">>], #{}]), <<"bad_term">>},
                 {<<"call">>, payload(1), <<"bad_term">>},
                 {<<"call">>, payload([1, 2]), <<"bad_term">>},
                 {<<"call">>, <<"no term">>, <<"bad_term">>}

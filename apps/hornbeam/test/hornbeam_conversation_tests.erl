@@ -1,7 +1,8 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc Every conversation of the vectors, run from the node's side: greeting, exchanges and calls,
 %% as the worker process puts them together, without a process of either side.
-%% Runs in: the EUnit process, which is the owner of the services that calls start.
+%% Runs in: the EUnit process, which is the owner of the services that calls start. What a call of
+%% the worker is answered is the vector's choice, so its service is one that runs in a process.
 -module(hornbeam_conversation_tests).
 
 -include_lib("eunit/include/eunit.hrl").
