@@ -1,6 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc The root of the tree. Children presuppose those before them, and the edge closes first:
 %%   hornbeam_tables         owns the ETS tables
+%%   hornbeam_pubsub_sup     publish and subscribe
 %%   hornbeam_pools_sup      one supervisor per application: its queue and its workers
 %%   hornbeam_listeners_sup  the listening sockets
 %% Applications and listeners are started on demand; when a supervisor has to be restarted they
@@ -18,6 +19,7 @@ start_link() ->
 init([]) ->
     {ok, {#{strategy => rest_for_one, intensity => 0, period => 1}, [
         #{id => tables, start => {hornbeam_tables, start_link, []}},
+        #{id => pubsub, start => {hornbeam_pubsub_sup, start_link, []}, type => supervisor},
         #{id => pools, start => {hornbeam_pools_sup, start_link, []}, type => supervisor},
         #{id => listeners, start => {hornbeam_listeners_sup, start_link, []}, type => supervisor}
     ]}}.

@@ -14,6 +14,15 @@ start_link() ->
 -spec init([]) -> {ok, []}.
 init([]) ->
     _ = ets:new(hornbeam_functions, [named_table, public, {read_concurrency, true}]),
+    _ = ets:new(hornbeam_pubsub_channels, [
+        named_table, public, ordered_set, {read_concurrency, true}
+    ]),
+    _ = ets:new(hornbeam_pubsub_subscribers, [
+        named_table, public, ordered_set, {read_concurrency, true}
+    ]),
+    _ = ets:new(hornbeam_pubsub_messages, [
+        named_table, public, {read_concurrency, true}, {write_concurrency, true}
+    ]),
     {ok, []}.
 
 -spec handle_call(term(), gen_server:from(), []) -> {reply, {error, unknown_call}, []}.
