@@ -3,9 +3,9 @@
 
 It sends BEAT when nothing else was sent, puts answers on their way that a slow application keeps
 waiting, hands exchanges back that will not start soon, answers calls whose time is over, and reads
-CANCEL and the end of the node while every other thread is busy. It sleeps while the worker has no
-work, looks in every few milliseconds while it has, and blocks on the descriptor when all threads
-are stuck in the application.
+while every other thread is busy, or waits in an event loop of its own. It sleeps while the worker
+has no work, looks in every few milliseconds while it has, and blocks on the descriptor when nobody
+else reads.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ LINGER_TICKS = (
 )
 STUCK_TICKS = 2  # ticks without progress after which nothing unstarted will start soon
 STUCK_POLL_SECONDS = 0.025
+OVERDUE_SECONDS = 0.25  # answers that an event loop awaits are given up this much late, at most
 CLOSING = frozenset({RESPONSE, END, ABORT, RESULT, FAULT})  # a thread is done with something
 
 
@@ -45,6 +46,8 @@ class Attendant:
         self._flushes = -1
         self._stuck = 0  # ticks since the last piece of work was started
         self._quiet = 0  # ticks since there was anything to do
+        self._unread = 0  # ticks for which it still reads for event loops that do not
+        self._looked = 0.0  # monotonic time of the last look for awaited answers that are overdue
 
     def start(self) -> None:
         """Starts the thread; it never ends before the process does."""
@@ -68,7 +71,9 @@ class Attendant:
         hub = self._hub
         if self._quiet > LINGER_TICKS:
             self._sleep()
-        elif self._stuck > STUCK_TICKS and hub.is_full() and not hub.threads.has_leader():
+        elif hub.threads.has_leader():
+            sleep(TICK_SECONDS)
+        elif self._unread or (self._stuck > STUCK_TICKS and hub.is_full()):
             # Wakes for a message or for the end of the node.
             self._reader.poll(min(STUCK_POLL_SECONDS, self._beat_in()))
         else:
@@ -78,13 +83,14 @@ class Attendant:
         self._bell.clear()
         self._asleep = True
         # Work that came before the line above did not ring: look once more.
-        if self._is_needed() or self._bell.wait(self._beat_in()):
+        seconds = min(OVERDUE_SECONDS, self._beat_in()) if self._hub.awaited else self._beat_in()
+        if self._is_needed() or self._bell.wait(seconds):
             self._quiet = 0
         self._asleep = False
 
     def _is_needed(self) -> bool:
         hub = self._hub
-        return bool(hub.busy or hub.work or hub.outbox.pending)
+        return bool(hub.busy or hub.work or hub.outbox.pending or hub.awaited.unread)
 
     def _beat_in(self) -> float:
         return max(0.0, self._hub.outbox.sent_at + self._heartbeat - monotonic())
@@ -103,11 +109,23 @@ class Attendant:
         self._flushes = outbox.flushes
         if hub.deadlines:
             hub.answer_overdue()
+        self._wake_overdue()
         self._quiet = 0 if self._is_needed() or not self._stuck else self._quiet + 1
-        if self._stuck and hub.is_full():
+        self._unread = LINGER_TICKS if hub.awaited.unread else max(0, self._unread - 1)
+        if self._unread or (self._stuck and hub.is_full()):
             hub.threads.read_ready()
-            if self._stuck >= STUCK_TICKS:
-                hub.hand_back(taken)
+        if self._stuck >= STUCK_TICKS and hub.is_full():
+            hub.hand_back(taken)
+        self._beat()
+
+    def _wake_overdue(self) -> None:
+        now = monotonic()
+        if self._hub.awaited and now - self._looked >= OVERDUE_SECONDS:
+            self._looked = now
+            self._hub.awaited.wake_overdue()
+
+    def _beat(self) -> None:
+        hub = self._hub
         if self._beat_in() == 0.0:
             hub.send((BEAT,))
             hub.flush()

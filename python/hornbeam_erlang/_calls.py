@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls in both directions: services of the node for Python code, Python functions for the node.
 
-`call_service` and `cast_service` run in the thread that calls them, any thread. A call of the node
-runs in a thread of
-the worker: in the one that waits for the origin of the call if it has one, else in the next that
-is free.
+`call_service` and `cast_service` run in the thread that calls them, any thread;
+`call_service_async` in any event loop of any thread. A call of the node runs in a thread of the
+worker: in the one that waits for the origin of the call if it has one, else in the next that is
+free.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
 from typing import Any
 
 from . import codec
+from ._calls_async import AsyncCall
 from ._flow import PendingCall
 from ._hub import EMPTY_MAP, Hub
 from ._tracebacks import format_exception
@@ -33,6 +36,10 @@ from .errors import (
 )
 
 GRACE_SECONDS = 0.25  # the other side answers within the timeout; this is for its answer's way
+
+# In whose service this code runs, where a thread runs more than one thing: the id of an exchange,
+# or the negated id of a call of the node. None: `Hub.origins` knows.
+ORIGIN: ContextVar[int | None] = ContextVar("hornbeam_origin", default=None)
 
 _services: dict[bytes, Callable[..., Any]] = {}
 _hub: Hub | None = None
@@ -78,17 +85,64 @@ def call_service(
             TermError: as their documentation says. After CallTimeout the node may still have done
             the work.
     """
-    if not 1 <= timeout_ms <= MAX_TIMEOUT:
-        raise ValueError(f"{operation}: timeout_ms is {timeout_ms}, expected 1..{MAX_TIMEOUT}")
+    deadline = _deadline(timeout_ms, operation)
     hub = _connected(operation)
     payload = codec.encode([positional, keyword])
     pending = PendingCall()
-    deadline = monotonic() + timeout_ms / 1000 + GRACE_SECONDS
     ident = _open_call(hub, pending, timeout_ms, service.encode(), payload)
     try:
         answer = _await(hub, pending, deadline)
     finally:
         _give_up(hub, ident, pending)
+    return _outcome(answer, operation, timeout_ms)
+
+
+async def call_service_async(
+    service: str,
+    positional: list[Any],
+    keyword: dict[str, Any],
+    timeout_ms: int,
+    operation: str,
+) -> Any:
+    """`call_service` for an event loop, which goes on meanwhile.
+
+    Works in the loop of an ASGI worker and in any other asyncio loop, in any thread. A cancelled
+    task revokes the call; an answer that comes later is dropped.
+
+    Raises: as `call_service`, and asyncio.CancelledError.
+    """
+    deadline = _deadline(timeout_ms, operation)
+    hub = _connected(operation)
+    payload = codec.encode([positional, keyword])
+    pending = AsyncCall(asyncio.get_running_loop(), deadline)
+    ident = _open_call(hub, pending, timeout_ms, service.encode(), payload)
+    reads = hub.awaited.add(ident, pending)
+    try:
+        _depart(hub, reads)
+        await pending.future
+    finally:
+        hub.awaited.remove(ident)
+        if pending.answer is None:
+            _give_up(hub, ident, pending)
+            _depart(hub, reads)
+    return _outcome(pending.answer, operation, timeout_ms)
+
+
+def _depart(hub: Hub, reads: bool) -> None:
+    if reads:
+        hub.flush_soon()
+    else:
+        hub.flush()
+        hub.ring()
+
+
+def _deadline(timeout_ms: int, operation: str) -> float:
+    if not 1 <= timeout_ms <= MAX_TIMEOUT:
+        raise ValueError(f"{operation}: timeout_ms is {timeout_ms}, expected 1..{MAX_TIMEOUT}")
+    return monotonic() + timeout_ms / 1000 + GRACE_SECONDS
+
+
+def _outcome(answer: Message | None, operation: str, timeout_ms: int) -> Any:
     if answer is None:
         raise CallTimeout(operation, timeout_ms / 1000)
     if answer[0] == RESULT:
@@ -96,14 +150,20 @@ def call_service(
     raise _error(answer, operation, timeout_ms)
 
 
+def current_origin(hub: Hub) -> int:
+    """In whose service the calling code runs, as CALL carries it: an exchange, a call, or 0."""
+    origin = ORIGIN.get()
+    return hub.origins.get(get_ident(), 0) if origin is None else origin
+
+
 def _open_call(
-    hub: Hub, pending: PendingCall, timeout_ms: int, service: bytes, payload: bytes
+    hub: Hub, pending: PendingCall | AsyncCall, timeout_ms: int, service: bytes, payload: bytes
 ) -> int:
+    origin = current_origin(hub)
     with hub.mutex:
         if len(hub.session.calls) >= MAX_CALLS:
             raise Overloaded("open calls of this worker", MAX_CALLS)
         ident = hub.session.next_call()
-        origin = hub.origins.get(get_ident(), 0)
         hub.calls[ident] = pending
         hub.send((CALL, ident, origin, timeout_ms, service, payload), len(payload))
     return ident
@@ -119,8 +179,7 @@ def cast_service(
     hub = _connected(operation)
     payload = codec.encode([positional, keyword])
     hub.send((CAST, service.encode(), payload), len(payload))
-    if get_ident() not in hub.origins:
-        hub.flush()
+    hub.flush_soon()
 
 
 def _connected(operation: str) -> Hub:
@@ -141,7 +200,7 @@ def _await(hub: Hub, pending: PendingCall, deadline: float) -> Message | None:
     return pending.answer
 
 
-def _give_up(hub: Hub, ident: int, pending: PendingCall) -> None:
+def _give_up(hub: Hub, ident: int, pending: PendingCall | AsyncCall) -> None:
     """Closes call `ident` whatever became of it; calls that were to run in its service find
     nobody."""
     with hub.mutex:

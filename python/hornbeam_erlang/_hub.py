@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 from . import _ledger
+from ._calls_async import AsyncCall, AwaitedCalls
 from ._flow import PendingCall
 from ._leader import Leadership, Reader, Waiter
 from ._outbox import Outbox, Writer
@@ -63,6 +65,7 @@ class Hub:
     Attributes:
         work: exchanges, calls and casts that nobody has started, in the order of their arrival.
         calls: our calls by id.
+        awaited: those of them that an event loop waits for.
         deadlines: the node's calls that wait for our answer, with the monotonic time until which
             they do.
         origins: for each thread that runs work, by its ident, the exchange it serves or 0.
@@ -71,13 +74,14 @@ class Hub:
         busy: how many threads run one now; the main thread counts while it boots.
         thread_count: how many threads take work.
         ring: wakes the attendant if it sleeps.
+        flush_soon: puts all that is queued on its way before the thread that reads waits again.
     """
 
     def __init__(self, transport: Transport, fail: Fail) -> None:
         self.session = Session()
         self.outbox = Outbox(transport)
         self.work: deque[Message] = deque()
-        self.calls: dict[int, PendingCall] = {}
+        self.calls: dict[int, PendingCall | AsyncCall] = {}
         self.deadlines: dict[int, float] = {}
         self.origins: dict[int, int] = {}
         self.boot: Message | None = None
@@ -86,8 +90,10 @@ class Hub:
         self.thread_count = 1
         self.drained = False
         self.ring: Callable[[], None] = _nobody
+        self.flush_soon: Callable[[], None] = self._flush_soon
         self.threads = Leadership(transport, self._receive, self.work)
         self.mutex = self.threads.mutex
+        self.awaited = AwaitedCalls(self.threads)
         self._shared_ledger = False
         self._cells = _ledger.private_ledger()
         self._fail = fail
@@ -124,6 +130,11 @@ class Hub:
         """Puts all that is queued on its way."""
         if self.outbox.pending:
             self.outbox.flush()
+
+    def _flush_soon(self) -> None:
+        # A thread that serves requests flushes when it is done, and the attendant before that.
+        if get_ident() not in self.origins:
+            self.flush()
 
     def flush_all(self) -> None:
         """Puts all that is queued or held on its way."""
@@ -309,10 +320,12 @@ class Hub:
             return
         with self.mutex:
             pending = self.calls.get(origin)
-            if pending is not None:
+            if type(pending) is PendingCall:
                 pending.nested.append(message)
                 self.threads.wake(pending.waiter)
-        if pending is None:
+        if type(pending) is AsyncCall:
+            self.work.append(message)  # whoever awaits keeps no thread on which it could nest
+        elif pending is None:
             # Its origin was given up while it was on its way: nobody waits who could run it.
             self.answer(ident, (FAULT, ident, b"cancelled", EMPTY_MAP))
             self.flush()
@@ -323,6 +336,8 @@ class Hub:
             if pending is not None:
                 pending.answer = message
                 self.threads.wake(pending.waiter)
+        if type(pending) is AsyncCall:
+            pending.resolve()
 
     def _revoke(self, message: Message) -> None:
         # What runs cannot be stopped from outside; it answers when it is done.

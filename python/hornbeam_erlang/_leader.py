@@ -7,6 +7,9 @@ on a lock of its own. A leader that got what it waited for wakes a sleeper to le
 So a call that nobody contends for needs no hand-over between threads, which would cost more than
 the call itself.
 
+In a worker with an event loop its thread alone leads: what arrives while it does something else is
+read by the attendant, so that nobody has to hurry.
+
 Invariant, restored by `rebalance` whenever a thread stops waiting: work with an idle thread
 asleep, or a sleeper without a leader, means that one sleeper has been woken.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
@@ -51,6 +55,7 @@ class Leadership:
         idle: threads asleep that want work.
         blocked: threads asleep that want something of their own.
         poll_seconds: when set, a leader reads for at most this long before it looks around.
+        owner: ident of the one thread that may lead, that of an event loop; None: any may.
     """
 
     def __init__(self, reader: Reader, handle: Callable[[bytes], None], work: deque[Any]) -> None:
@@ -58,6 +63,8 @@ class Leadership:
         self.idle: dict[Waiter, None] = {}
         self.blocked: dict[Waiter, None] = {}
         self.poll_seconds: float | None = None
+        self.owner: int | None = None
+        self._owner_waiter: Waiter | None = None
         self._reader = reader
         self._handle = handle
         self._work = work
@@ -75,11 +82,14 @@ class Leadership:
         with self.mutex:
             if ready():
                 return True
-            lead = not self._leading
+            owns = self.owner is None or self.owner == get_ident()
+            lead = owns and not self._leading
             if lead:
                 self._leading = True
             else:
                 sleepers[waiter] = None
+                if owns:
+                    self._owner_waiter = waiter
         if lead:
             return self._lead(deadline)
         return self._sleep(waiter, sleepers, deadline)
@@ -135,7 +145,7 @@ class Leadership:
         if self.idle and (self._work or not self._leading):
             self.wake(next(iter(self.idle)))
         elif self.blocked and not self._leading:
-            self.wake(next(iter(self.blocked)))
+            self.wake(next(iter(self.blocked)) if self.owner is None else self._owner_waiter)
 
     def wake(self, waiter: Waiter | None) -> None:
         """Wakes `waiter` if it sleeps. The caller holds the mutex."""

@@ -6,6 +6,8 @@ Applications wait on gates: FIFOs that the test opens when it wants them to go o
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
@@ -191,6 +193,52 @@ def nested(depth: int) -> Any:
 def nest(environ: WSGIEnvironment) -> object:
     threads = nested(int(environ["QUERY_STRING"]))
     return [len(threads), len(set(threads))]
+
+
+# Calls that an event loop of the application awaits.
+
+
+async def _echo(value: object, timeout_ms: int = 5000) -> Any:
+    return await _calls.call_service_async("echo", [value], {}, timeout_ms, "echo()")
+
+
+@handler
+def awaited(environ: WSGIEnvironment) -> object:
+    """Several calls at once, and more one after the other, in a loop of the request's thread."""
+
+    async def main() -> object:
+        together = await asyncio.gather(*(_echo(n) for n in range(20)))
+        return [*together, await _echo("then"), await _echo("last")]
+
+    return asyncio.run(main())
+
+
+@handler
+def awaited_in_background(environ: WSGIEnvironment) -> object:
+    """A loop in a thread that goes on after the request."""
+    threading.Thread(target=lambda: asyncio.run(_echo("later")), daemon=True).start()
+    return "started"
+
+
+@handler
+def awaited_too_long(environ: WSGIEnvironment) -> object:
+    try:
+        return asyncio.run(_echo("late", 50))
+    except hornbeam_erlang.CallTimeout as exc:
+        return ["CallTimeout", exc.seconds]
+
+
+@handler
+def awaited_and_cancelled(environ: WSGIEnvironment) -> object:
+    """The second call must not get the answer to the first."""
+
+    async def main() -> object:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await _echo("first")
+        return await _echo("second")
+
+    return asyncio.run(main())
 
 
 def sleepy(path: str) -> str:

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of ours that an event loop waits for, without keeping a thread.
+
+Made by the loop's thread; resolved by whichever thread reads the answer, or by the attendant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from threading import get_ident
+from time import monotonic
+
+from ._leader import Leadership
+from ._wire import Message
+
+
+class AsyncCall:
+    """As `PendingCall`, for `await`. Calls of the node never nest in it: there is no thread.
+
+    Args:
+        loop: the running loop.
+        deadline: monotonic time after which no answer is waited for.
+
+    Attributes:
+        answer: the RESULT or FAULT, once it is there.
+        future: done when `answer` is there, or when the time is over.
+        nested, waiter: what `PendingCall` has there; always empty.
+    """
+
+    __slots__ = ("_loop", "_thread", "answer", "deadline", "future", "nested", "waiter")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        self._loop = loop
+        self._thread = get_ident()
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.deadline = deadline
+        self.answer: Message | None = None
+        self.nested: deque[Message] = deque()
+        self.waiter = None
+
+    def resolve(self) -> None:
+        """Wakes whoever awaits, from any thread."""
+        if get_ident() == self._thread:
+            self._set()
+            return
+        # A loop that has been closed has nobody left who awaits.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class AwaitedCalls:
+    """The calls that event loops wait for now.
+
+    Attributes:
+        unread: how many of them wait in a loop that does not read the connection itself.
+    """
+
+    def __init__(self, threads: Leadership) -> None:
+        self.unread = 0
+        self._calls: dict[int, AsyncCall] = {}
+        self._threads = threads
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, ident: int, pending: AsyncCall) -> bool:
+        """Notes our call `ident`. Returns: whether the calling thread reads its answer itself."""
+        threads = self._threads
+        reads = threads.owner == get_ident()
+        with threads.mutex:
+            self._calls[ident] = pending
+            self.unread += not reads
+        return reads
+
+    def remove(self, ident: int) -> None:
+        """The opposite; from the same thread."""
+        threads = self._threads
+        with threads.mutex:
+            del self._calls[ident]
+            self.unread -= threads.owner != get_ident()
+
+    def wake_overdue(self) -> None:
+        """Ends the wait for answers whose time is over; for the attendant."""
+        now = monotonic()
+        with self._threads.mutex:
+            overdue = [call for call in self._calls.values() if call.deadline <= now]
+        for pending in overdue:
+            pending.resolve()
