@@ -5,8 +5,8 @@
 
 -export([encode/1]).
 
-%% @doc Text is a UTF-8 binary or an atom; `undefined', `nil' and `null' are null; tuples are arrays,
-%% as Python's `json' has it; keys that are numbers, booleans or null are written as text.
+%% @doc Text is a UTF-8 binary or an atom; `undefined', `nil' and `null' are null; tuples are
+%% arrays, as Python's `json' has it; keys that are numbers, booleans or null are written as text.
 %% Bytes (`{bytes, _}', binaries that are not UTF-8), arrays, pids and the like have no JSON form.
 -spec encode(term()) -> {ok, binary()} | {error, {not_json, term()}}.
 encode(Value) ->

@@ -3,8 +3,9 @@
 %%
 %% Everything here runs in the calling process. An Erlang process that subscribes gets
 %% `{hornbeam_pubsub, Topic, Message}' in its mailbox, whose bound is its own affair. Python workers
-%% and WebSockets read at their own pace from a log of the channel (`hornbeam_pubsub_log'): they are
-%% told once that there is something to read, so that a slow one costs no memory and holds up nobody.
+%% and WebSockets read at their own pace from a log of the channel (`hornbeam_pubsub_log'): they
+%% are told once that there is something to read, so that a slow one costs no memory and holds up
+%% nobody.
 -module(hornbeam_pubsub).
 
 -export([publish/2, subscribe/1, subscribe/2, unsubscribe/1, unsubscribe/2, subscribers/1]).

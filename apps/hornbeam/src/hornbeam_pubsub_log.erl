@@ -2,10 +2,10 @@
 %% @doc What was published to one channel of late, kept once for all subscribers that read at their
 %% own pace.
 %%
-%% Runs in whoever publishes or reads; the tables belong to `hornbeam_tables'. A channel has counters
-%% (head: the last number given, tail: the last one dropped, bytes) and a row for each message. A
-%% subscriber keeps a cursor, the number it has read up to; one that falls behind the tail
-%% learns how many messages it has missed. So a slow subscriber costs nothing, and a channel at most
+%% Runs in whoever publishes or reads; the tables belong to `hornbeam_tables'. A channel has
+%% counters (head: the last number given, tail: the last one dropped, bytes) and a row for each
+%% message. A subscriber keeps a cursor, the number it has read up to; one that falls behind the
+%% tail learns how many messages it has missed. So a slow subscriber costs nothing, and a channel at most
 %% `pubsub_backlog' messages and `pubsub_backlog_bytes' bytes (and the newest message).
 -module(hornbeam_pubsub_log).
 

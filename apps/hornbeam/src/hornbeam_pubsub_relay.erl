@@ -1,10 +1,10 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Publish and subscribe between nodes. A process on every node hands what others publish to the
-%% subscribers of its own node and answers with their number.
+%% @doc Publish and subscribe between nodes. A process on every node hands what others publish to
+%% the subscribers of its own node and answers with their number.
 %%
 %% In the `pg' scope `hornbeam_pubsub' it is a member of `{topic, Topic}' while its node has a
-%% subscription to that topic, and of `prefixes' while it has one by prefix: a node is sent only what
-%% may concern it. The other functions run in the caller.
+%% subscription to that topic, and of `prefixes' while it has one by prefix: a node is sent only
+%% what may concern it. The other functions run in the caller.
 -module(hornbeam_pubsub_relay).
 -behaviour(gen_server).
 
@@ -17,7 +17,7 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
--spec scope() -> atom().
+-spec scope() -> ?SCOPE.
 scope() ->
     ?SCOPE.
 

@@ -103,7 +103,9 @@ concurrent() ->
     Log = hornbeam_pubsub_log:new(),
     Cursor = hornbeam_pubsub_log:start(Log),
     Publishers = [
-        spawn_monitor(fun() -> append_all(Log, lists:seq(P * 1000, P * 1000 + 99), limits(1000, 100000)) end)
+        spawn_monitor(fun() ->
+            append_all(Log, lists:seq(P * 1000, P * 1000 + 99), limits(1000, 100000))
+        end)
      || P <- lists:seq(1, 8)
     ],
     [receive {'DOWN', Ref, process, _, normal} -> ok end || {_, Ref} <- Publishers],
