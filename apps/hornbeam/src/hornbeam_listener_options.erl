@@ -13,7 +13,7 @@ cowboy(Config, Pool, Window) ->
     #{keepalive := Keepalive, body_buffer := Buffer, http_version := Versions} = Config,
     Limits = hornbeam_edge:limits(Config),
     (hornbeam_edge:cowboy_limits(Limits))#{
-        stream_handlers => [hornbeam_stream],
+        stream_handlers => handlers(Config),
         hornbeam => edge(Config, Limits, Pool, Window),
         protocols => protocols(Versions),
         %% Until the first request; between requests hornbeam_stream sets the idle timeout.
@@ -32,6 +32,10 @@ cowboy(Config, Pool, Window) ->
         stream_window_data_threshold => 1
     }.
 
+%% A wrapper only where there are hooks: without them no request pays for them.
+handlers(#{hooks := Hooks}) when map_size(Hooks) > 0 -> [hornbeam_request_hooks_stream];
+handlers(_) -> [hornbeam_stream].
+
 edge(Config, Limits, Pool, Window) ->
     #{body_buffer := Buffer, max_body := MaxBody} = Config,
     #{timeout := Timeout, keepalive := Keepalive} = Config,
@@ -42,7 +46,8 @@ edge(Config, Limits, Pool, Window) ->
         max_body => MaxBody,
         body_timeout => Timeout,
         response_window => Window,
-        keepalive => milliseconds(Keepalive)
+        keepalive => milliseconds(Keepalive),
+        hooks => maps:get(hooks, Config)
     }.
 
 protocols(['HTTP/2']) -> [http2];

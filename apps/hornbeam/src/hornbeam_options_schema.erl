@@ -121,9 +121,9 @@ later() ->
             "A WebSocket on which nothing arrives for so long is closed."), [60000]),
         until(row(websocket_max_frame_size, {integer, 1, 1 bsl 32}, 16777216, "bytes",
             "A larger WebSocket message closes the connection with code 1009."), [16777216]),
-        until(row(hooks, hooks, #{}, "",
-            "Functions that see requests (`on_request`), responses (`on_response`) and errors "
-            "(`on_error`)."), [#{}])
+        row(hooks, hooks, #{}, "",
+            "Functions that see, change or refuse requests (`on_request`), see and change "
+            "responses (`on_response`), and answer for failures (`on_error`).")
     ].
 
 row(Key, Type, Default, Unit, Doc) ->

@@ -23,7 +23,9 @@
     %% Bytes of a response that may be under way between worker and client.
     response_window := pos_integer(),
     %% How long a connection may idle after this request; milliseconds.
-    keepalive := non_neg_integer()
+    keepalive := non_neg_integer(),
+    %% For hornbeam_request_hooks_stream, which comes before this handler when there are any.
+    hooks => hornbeam_request_hooks:hooks()
 }.
 
 -record(stream, {

@@ -28,6 +28,10 @@ table(Pool) ->
     Timeouts = #{timeout => 3000, queue_timeout => 500, keepalive => 2},
     [
         {#{}, [stream_handlers], [hornbeam_stream]},
+        {#{hooks => #{on_request => fun erlang:hd/1}}, [stream_handlers],
+            [hornbeam_request_hooks_stream]},
+        {#{hooks => #{on_request => fun erlang:hd/1}}, [hornbeam, hooks],
+            #{on_request => fun erlang:hd/1}},
         {#{}, [hornbeam, pool], Pool},
         {#{}, [hornbeam, response_window], ?WINDOW},
         {#{}, [idle_timeout], infinity},

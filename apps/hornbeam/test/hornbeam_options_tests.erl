@@ -80,7 +80,8 @@ good() ->
         {env, [{"A", ""}, {"B", false}], [{<<"A">>, <<>>}, {<<"B">>, false}]},
         {env, #{}, []},
         {worker_class, wsgi, wsgi}, {lifespan, off, off}, {ssl, false, false},
-        {websocket_timeout, 60000, 60000}, {hooks, #{}, #{}}
+        {websocket_timeout, 60000, 60000}, {hooks, #{}, #{}},
+        {hooks, #{on_error => fun erlang:max/2}, #{on_error => fun erlang:max/2}}
     ].
 
 bad() ->
@@ -119,8 +120,7 @@ not_available() ->
     [
         {worker_class, asgi}, {lifespan, on}, {ssl, true}, {certfile, "cert.pem"}, {keyfile,
             "key.pem"},
-        {websocket_timeout, 1}, {websocket_max_frame_size, 1}, {hooks, #{on_request => fun(R) ->
-            R end}}
+        {websocket_timeout, 1}, {websocket_max_frame_size, 1}
     ].
 
 good_test_() ->
