@@ -17,7 +17,7 @@ class Config:
 
     Attributes:
         app: what to load, for example `module:callable`.
-        interface: `wsgi`.
+        interface: `wsgi` or `asgi`.
         pythonpath: directories to put in front of `sys.path`.
         threads: threads that run the application, >= 1.
         script_name: prefix the application is mounted under, empty or beginning with `/`.
@@ -26,6 +26,11 @@ class Config:
         heartbeat: milliseconds of silence after which the worker gives a sign of life.
         ledger: path of the ledger file, None without one.
         multiprocess: whether the application runs in other workers, too.
+        loop: the event loop, `auto` (uvloop when it is installed), `asyncio` or `uvloop`; this and
+            what follows for `asgi` only.
+        lifespan: `auto` (when the application speaks it), `on` or `off`.
+        lifespan_timeout: milliseconds for the startup, and for the shutdown.
+        max_concurrent: exchanges the node opens at once, accepted WebSockets not counted.
     """
 
     app: str
@@ -38,6 +43,10 @@ class Config:
     heartbeat: int
     ledger: bytes | None
     multiprocess: bool
+    loop: str = "auto"
+    lifespan: str = "auto"
+    lifespan_timeout: int = 30000
+    max_concurrent: int = 1000
 
 
 def parse_config(config: dict[Any, Any]) -> Config:
@@ -45,20 +54,21 @@ def parse_config(config: dict[Any, Any]) -> Config:
 
     Raises: ProtocolError: `bad_message`, naming the key, what was expected and what was got.
     """
-    interface = _get(config, b"interface", "wsgi", _text, b"wsgi")
-    if interface != "wsgi":
-        raise _bad(b"interface", "wsgi", interface)
     return Config(
         app=_get(config, b"app", "a UTF-8 binary", _text),
-        interface=interface,
+        interface=_get(config, b"interface", *_one_of("wsgi", "asgi"), b"wsgi"),
         pythonpath=_get(config, b"pythonpath", "a list of binaries", _paths, []),
         threads=_get(config, b"threads", "an integer 1..1024", _between(1, 1024), 1),
         script_name=_get(config, b"script_name", "a UTF-8 binary", _text, b""),
         response_window=_get(config, b"response_window", *_WINDOW),
         request_window=_get(config, b"request_window", *_WINDOW),
-        heartbeat=_get(config, b"heartbeat", "milliseconds >= 1", _between(1, 2**31)),
+        heartbeat=_get(config, b"heartbeat", *_MILLISECONDS),
         ledger=_get(config, b"ledger", "a binary, or nothing", _path_or_none, None),
         multiprocess=_get(config, b"multiprocess", "true or false", _flag, False),
+        loop=_get(config, b"loop", *_one_of("auto", "asyncio", "uvloop"), b"auto"),
+        lifespan=_get(config, b"lifespan", *_one_of("auto", "on", "off"), b"auto"),
+        lifespan_timeout=_get(config, b"lifespan_timeout", *_MILLISECONDS, 30000),
+        max_concurrent=_get(config, b"max_concurrent", *_CONCURRENT, 1000),
     )
 
 
@@ -119,4 +129,16 @@ def _between(low: int, high: int) -> Callable[[Any], int]:
     return read
 
 
+def _one_of(*words: str) -> tuple[str, Callable[[Any], str]]:
+    def read(value: Any) -> str:
+        text = _text(value)
+        if text not in words:
+            raise ValueError
+        return text
+
+    return " or ".join(words), read
+
+
+_MILLISECONDS: tuple[str, Callable[[Any], int]] = ("milliseconds >= 1", _between(1, 2**31))
+_CONCURRENT: tuple[str, Callable[[Any], int]] = ("an integer 1..65536", _between(1, 65536))
 _WINDOW: tuple[str, Callable[[Any], int]] = ("bytes, 1..2147483648", _between(1, 2**31))

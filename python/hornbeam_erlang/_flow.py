@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is open for longer than one message: exchanges that stream, and calls that wait for their
-answer.
+"""What is open for longer than one message: exchanges that stream, WebSockets, streams of items,
+subscriptions, and calls that wait for their answer.
 
 Pure. Each counter has one writer: what was granted and what was used are kept apart, so that the
 reader and the thread that runs the exchange need no lock between them.
@@ -11,46 +11,110 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ._wire import Message
+from ._wire import STREAM_ITEMS, Message
 
 
-class Flow:
-    """One streaming exchange.
+class Window:
+    """What may be sent for one exchange, and what may arrive.
 
     Attributes:
-        granted: response bytes the node has granted so far (written by the reader).
-        sent: response bytes used of them (written by the thread that runs the exchange).
-        body_granted, body_received: the same for the request body, the other way round.
-        chunks: body bytes that have arrived and were not read yet.
-        body_open: more BODY messages follow.
+        granted: bytes the node has granted so far (written by the reader).
+        sent: bytes used of them (written by the thread that runs the exchange).
+        body_granted, body_received: the same, the other way round.
         cancelled: reason of the CANCEL, empty while there is none.
         waiter: whoever waits for any of this; belongs to the hub.
     """
 
-    __slots__ = (
-        "body_granted",
-        "body_open",
-        "body_received",
-        "cancelled",
-        "chunks",
-        "granted",
-        "sent",
-        "waiter",
-    )
+    __slots__ = ("body_granted", "body_received", "cancelled", "granted", "sent", "waiter")
 
-    def __init__(self, granted: int, body_granted: int, body_open: bool) -> None:
+    def __init__(self, granted: int, body_granted: int) -> None:
         self.granted = granted
         self.sent = 0
         self.body_granted = body_granted
         self.body_received = 0
-        self.chunks: deque[bytes] = deque()
-        self.body_open = body_open
         self.cancelled = b""
         self.waiter: Any = None
 
     def credit(self) -> int:
-        """Response bytes that may be sent now."""
+        """Bytes that may be sent now; of a WebSocket 0 or less while nothing may be sent."""
         return self.granted - self.sent
+
+
+class Flow(Window):
+    """One streaming HTTP exchange.
+
+    Attributes:
+        chunks: body bytes that have arrived and were not read yet.
+        body_open: more BODY messages follow.
+    """
+
+    __slots__ = ("body_open", "chunks")
+
+    def __init__(self, granted: int, body_granted: int, body_open: bool) -> None:
+        super().__init__(granted, body_granted)
+        self.chunks: deque[bytes] = deque()
+        self.body_open = body_open
+
+
+class SocketFlow(Window):
+    """One WebSocket. `body_granted` counts from ACCEPT on; a message costs its bytes and
+    `_wire.WEBSOCKET_MESSAGE`.
+
+    Attributes:
+        messages: TEXT and BINARY that have arrived and were not read yet, as the node sent them:
+            `(code, id, data)`.
+        closed: code and reason of the node's CLOSE, None while there is none. What came before it
+            is in `messages` and is to be read first.
+    """
+
+    __slots__ = ("closed", "messages")
+
+    def __init__(self, granted: int) -> None:
+        super().__init__(granted, 0)
+        self.messages: deque[Message] = deque()
+        self.closed: tuple[int, bytes] | None = None
+
+
+class ItemFlow:
+    """One STREAM, on the side that asked for it or on the side that answers.
+
+    Attributes:
+        granted: items granted so far.
+        used: items of them that were sent.
+        items: payloads that have arrived and were not read yet.
+        waiter: whoever waits for any of this; belongs to the hub.
+    """
+
+    __slots__ = ("granted", "items", "used", "waiter")
+
+    def __init__(self) -> None:
+        self.granted = STREAM_ITEMS
+        self.used = 0
+        self.items: deque[bytes] = deque()
+        self.waiter: Any = None
+
+    def credit(self) -> int:
+        """Items that may be sent now."""
+        return self.granted - self.used
+
+
+class EventFlow:
+    """One subscription.
+
+    Attributes:
+        granted: events granted so far.
+        received: events of them that have arrived.
+        events: `(Lost, Payload)` of those that were not read yet.
+        waiter: whoever waits for any of this; belongs to the hub.
+    """
+
+    __slots__ = ("events", "granted", "received", "waiter")
+
+    def __init__(self) -> None:
+        self.granted = 0
+        self.received = 0
+        self.events: deque[tuple[int, bytes]] = deque()
+        self.waiter: Any = None
 
 
 class PendingCall:

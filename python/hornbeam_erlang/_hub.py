@@ -21,21 +21,30 @@ from ._leader import Leadership, Reader, Waiter
 from ._outbox import Outbox, Writer
 from ._session import Session
 from ._wire import (
+    BINARY,
     BODY,
     BOOT,
     CALL,
     CANCEL,
     CAST,
+    CLOSE,
     CREDIT,
     DRAIN,
     ERROR,
+    EVENT,
     FAULT,
     HELLO,
+    ITEM,
+    ITEM_CREDIT,
+    NAMES,
     OPEN,
     RESULT,
     RETURN,
     REVOKE,
     STARTED,
+    STREAM,
+    TEXT,
+    WEBSOCKET,
     Message,
     ProtocolError,
     Splitter,
@@ -45,6 +54,9 @@ from ._wire import (
 DRAIN_POLL_SECONDS = 0.02  # a leader looks this often whether the last exchange has closed
 EMPTY_MAP = b"\x83t\x00\x00\x00\x00"
 NODE_ERROR = "error_from_node"
+
+# What a worker that runs applications in threads does not take.
+_UNSERVED = (WEBSOCKET, TEXT, BINARY, CLOSE, STREAM, ITEM, ITEM_CREDIT, EVENT)
 
 Fail: TypeAlias = Callable[["Hub", ProtocolError], NoReturn]
 
@@ -112,6 +124,7 @@ class Hub:
             REVOKE: self._revoke,
             DRAIN: self._drain,
             ERROR: _node_error,
+            **dict.fromkeys(_UNSERVED, _refuse),
         }
 
     def use_ledger(self, path: bytes) -> None:
@@ -371,6 +384,10 @@ def _nobody() -> None:
 
 def _take_note(message: Message) -> None:
     """For messages that change the session and nothing else."""
+
+
+def _refuse(message: Message) -> None:
+    raise ProtocolError("bad_state", f"{NAMES[message[0]]}: this worker takes none")
 
 
 def _node_error(message: Message) -> None:

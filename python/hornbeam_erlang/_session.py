@@ -15,101 +15,101 @@ Rule 3: what crossed the closing of its exchange or call is dropped: `receive` r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
-from ._flow import Flow
+from ._flow import Flow, SocketFlow, Window
+from ._session_calls import CallSession, Receiver, Sender, accept
 from ._states import (
+    ACCEPTED,
+    ASKED,
     CLOSED,
+    CLOSING,
     DRAINING,
     ENDED,
     EXCHANGE_CODES,
     GREETED,
     GREETING,
     LOADING,
+    OFFERED,
     PHASES_TO_SEND,
     QUEUED,
     RUNNING,
     SERVING,
+    STARTS,
     TRANSITIONS,
+    StateError,
+    bad_state,
 )
 from ._wire import (
     ABORT,
+    ACCEPT,
+    BINARY,
     BODY,
     BODY_CREDIT,
     BOOT,
-    CALL,
     CANCEL,
-    CAST,
+    CLOSE,
     CREDIT,
     DATA,
     DRAIN,
     END,
     ERROR,
     FAILED,
-    FAULT,
     FILE,
     HEAD,
     HELLO,
-    MAX_CALLS,
+    INFORM,
     NAMES,
     OPEN,
+    PUSH,
     READY,
     RESPONSE,
-    RESULT,
     RETURN,
-    REVOKE,
     STARTED,
+    TEXT,
     VERSION_MAX,
     VERSION_MIN,
+    WEBSOCKET,
+    WEBSOCKET_MESSAGE,
     Message,
     ProtocolError,
 )
 
 
-class StateError(RuntimeError):
-    """This side is about to break the protocol: a bug in hornbeam, not in what the node sent."""
+class Session(CallSession):
+    """One connection, seen from the worker. See the rules at the head of the module.
 
-
-Receiver: TypeAlias = Callable[[Message], bool]
-
-
-class Session:
-    """One connection, seen from the worker. See the rules at the head of the module."""
+    Attributes:
+        exchanges: the state of every open exchange, a word of `_states`.
+        flows: what flows in HTTP exchanges that stream.
+        sockets: what flows in WebSockets, from WEBSOCKET until they are closed.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self.phase = GREETING
         self.version = 0
         self.response_window = 0
         self.request_window = 0
         self.exchanges: dict[int, str] = {}
         self.flows: dict[int, Flow] = {}
-        self.calls: set[int] = set()  # ours that wait for an answer
-        self.served: set[int] = set()  # the node's that wait for our answer
+        self.sockets: dict[int, SocketFlow] = {}
         self._greeted = False
-        self._last_open = 0
-        self._last_call = 0
-        self._last_served = 0
         self._receivers = self._all_receivers()
         self._current = self._receivers[GREETING]
-        self._senders: dict[int, Callable[[Message], None]] = {
+        self._senders: dict[int, Sender] = {
             HELLO: self._send_hello,
             READY: self._send_ready,
             FAILED: self._send_failed,
             ERROR: self._send_failed,
             RESPONSE: self.send_response,
-            HEAD: self._send_step,
             DATA: self._send_data,
-            FILE: self._send_step,
-            END: self._send_step,
-            ABORT: self._send_step,
             BODY_CREDIT: self._send_body_credit,
             RETURN: self._send_return,
-            STARTED: self._send_step,
-            CALL: self._send_call,
-            RESULT: self._send_answer,
-            FAULT: self._send_answer,
-            REVOKE: self._send_revoke,
+            ACCEPT: self._send_accept,
+            TEXT: self._send_socket_message,
+            BINARY: self._send_socket_message,
+            **dict.fromkeys((HEAD, FILE, END, ABORT, STARTED), self._send_step),
+            **dict.fromkeys((INFORM, PUSH, CLOSE), self._send_step),
+            **self._call_senders(),
         }
 
     # What the node sends.
@@ -122,28 +122,28 @@ class Session:
         """
         receiver = self._current.get(message[0])
         if receiver is None:
-            raise _bad_state(message, f"the worker is {self.phase}")
+            raise bad_state(message, f"the worker is {self.phase}")
         return receiver(message)
 
     def _all_receivers(self) -> dict[str, dict[int, Receiver]]:
         serving: dict[int, Receiver] = {
             OPEN: self._open,
+            WEBSOCKET: self._websocket,
             BODY: self._body,
+            TEXT: self._socket_message,
+            BINARY: self._socket_message,
+            CLOSE: self._close,
             CREDIT: self._credit,
             CANCEL: self._cancel,
-            CALL: self._call,
-            RESULT: self._answer,
-            FAULT: self._answer,
-            REVOKE: self._revoke,
-            CAST: _accept,
             DRAIN: self._drain,
-            ERROR: _accept,
+            ERROR: accept,
+            **self._call_receivers(),
         }
-        draining = {code: serving[code] for code in serving if code not in (OPEN, DRAIN)}
+        draining = {code: serving[code] for code in serving if code not in (OPEN, WEBSOCKET, DRAIN)}
         return {
-            GREETING: {HELLO: self._hello, ERROR: _accept},
-            GREETED: {BOOT: self._boot, ERROR: _accept},
-            LOADING: {ERROR: _accept},
+            GREETING: {HELLO: self._hello, ERROR: accept},
+            GREETED: {BOOT: self._boot, ERROR: accept},
+            LOADING: {ERROR: accept},
             SERVING: serving,
             DRAINING: draining,
             ENDED: {},
@@ -170,24 +170,33 @@ class Session:
         self._enter(DRAINING)
         return True
 
-    def _open(self, message: Message) -> bool:
-        ident = message[1]
+    def _new_exchange(self, message: Message, state: str) -> int:
+        ident: int = message[1]
         if ident <= self._last_open:
-            raise _bad_state(message, f"the highest id so far is {self._last_open}")
+            raise bad_state(message, f"the highest id so far is {self._last_open}")
         self._last_open = ident
-        self.exchanges[ident] = QUEUED
+        self.exchanges[ident] = state
+        return ident
+
+    def _open(self, message: Message) -> bool:
+        ident = self._new_exchange(message, QUEUED)
         if type(message[9]) is not bytes:
             self.flows[ident] = Flow(self.response_window, 0, True)
+        return True
+
+    def _websocket(self, message: Message) -> bool:
+        ident = self._new_exchange(message, OFFERED)
+        self.sockets[ident] = SocketFlow(self.response_window)
         return True
 
     def _is_open(self, message: Message) -> bool:
         ident = message[1]
         if ident > self._last_open:
-            raise _bad_state(message, "the exchange was never opened")
+            raise bad_state(message, "the exchange was never opened")
         return ident in self.exchanges
 
     def flow(self, ident: int) -> Flow:
-        """The flow of the open exchange `ident`, made now if it has none yet."""
+        """The flow of the open HTTP exchange `ident`, made now if it has none yet."""
         flow = self.flows.get(ident)
         if flow is not None:
             return flow
@@ -198,63 +207,74 @@ class Session:
             self.flows.pop(ident, None)
         return flow
 
+    def _window(self, ident: int) -> Window:
+        return self.sockets.get(ident) or self.flow(ident)
+
     def _body(self, message: Message) -> bool:
         _, ident, fin, data = message
         if not self._is_open(message):
             return False
+        if ident in self.sockets:
+            raise bad_state(message, "the exchange is a WebSocket")
         flow = self.flow(ident)
         if not flow.body_open:
-            raise _bad_state(message, "its request body has ended")
+            raise bad_state(message, "its request body has ended")
         flow.body_received += len(data)
         if flow.body_received > flow.body_granted:
-            raise _bad_state(message, f"more than the {flow.body_granted} bytes granted")
+            raise bad_state(message, f"more than the {flow.body_granted} bytes granted")
         if data:
             flow.chunks.append(data)
         if fin:
             flow.body_open = False
         return True
 
+    def _socket(self, message: Message) -> SocketFlow | None:
+        """The WebSocket that `message` is for; None when it crossed the end of it."""
+        if not self._is_open(message):
+            return None
+        flow = self.sockets.get(message[1])
+        if flow is None:
+            raise bad_state(message, "the exchange is no WebSocket")
+        state = self.exchanges[message[1]]
+        if flow.closed is not None or flow.cancelled:
+            raise bad_state(message, "the node has closed or cancelled the WebSocket")
+        if state is CLOSING:
+            return None
+        if state is not ACCEPTED:
+            raise bad_state(message, f"the WebSocket is {state}")
+        return flow
+
+    def _socket_message(self, message: Message) -> bool:
+        flow = self._socket(message)
+        if flow is None:
+            return False
+        if flow.body_received >= flow.body_granted:
+            raise bad_state(message, f"more than the {flow.body_granted} bytes granted")
+        flow.body_received += len(message[2]) + WEBSOCKET_MESSAGE
+        flow.messages.append(message)
+        return True
+
+    def _close(self, message: Message) -> bool:
+        flow = self._socket(message)
+        if flow is None:
+            return False
+        flow.closed = message[2], message[3]
+        return True
+
     def _credit(self, message: Message) -> bool:
         if not self._is_open(message):
             return False
-        self.flow(message[1]).granted += message[2]
+        self._window(message[1]).granted += message[2]
         return True
 
     def _cancel(self, message: Message) -> bool:
         if not self._is_open(message):
             return False
-        flow = self.flow(message[1])
+        flow = self._window(message[1])
         if flow.cancelled:
-            raise _bad_state(message, "the exchange was cancelled before")
+            raise bad_state(message, "the exchange was cancelled before")
         flow.cancelled = message[2] or b"client_gone"
         return True
-
-    def _call(self, message: Message) -> bool:
-        _, ident, origin, *_ = message
-        if ident <= self._last_served:
-            raise _bad_state(message, f"the highest id so far is {self._last_served}")
-        if origin > self._last_call:
-            raise _bad_state(message, f"the worker never made call {origin}, its origin")
-        if len(self.served) >= MAX_CALLS:
-            raise _bad_state(message, f"{MAX_CALLS} calls are open")
-        self._last_served = ident
-        self.served.add(ident)
-        return True
-
-    def _answer(self, message: Message) -> bool:
-        ident = message[1]
-        if ident > self._last_call:
-            raise _bad_state(message, "the worker made no such call")
-        if ident not in self.calls:
-            return False
-        self.calls.discard(ident)
-        return True
-
-    def _revoke(self, message: Message) -> bool:
-        ident = message[1]
-        if ident > self._last_served:
-            raise _bad_state(message, "the node made no such call")
-        return ident in self.served
 
     # What the worker sends.
 
@@ -289,24 +309,29 @@ class Session:
         if after is CLOSED:
             del self.exchanges[ident]
             self.flows.pop(ident, None)
+            self.sockets.pop(ident, None)
         else:
             self.exchanges[ident] = after
 
     def start(self, ident: int) -> None:
         """The exchange `ident` starts; the ledger or STARTED tells the node."""
-        if self.exchanges.get(ident) is not QUEUED:
+        after = STARTS.get(self.exchanges.get(ident, CLOSED))
+        if after is None:
             raise StateError(f"exchange {ident} cannot start")
-        self.exchanges[ident] = RUNNING
+        self.exchanges[ident] = after
 
     def send_response(self, message: Message) -> None:
         """`send` for RESPONSE alone, which every small answer pays for."""
         ident = message[1]
         if len(message[4]) > self.response_window:
             raise StateError(f"RESPONSE of {len(message[4])} bytes, the window is smaller")
-        if self.exchanges.pop(ident, CLOSED) is not RUNNING:
+        state = self.exchanges.pop(ident, CLOSED)
+        if state is not RUNNING and state is not ASKED:
             raise StateError(f"RESPONSE for exchange {ident}, which does not wait for it")
         if self.flows:
             self.flows.pop(ident, None)
+        if self.sockets:
+            self.sockets.pop(ident, None)
 
     def _send_step(self, message: Message) -> None:
         self._advance(message[0], message[1])
@@ -314,53 +339,34 @@ class Session:
     def _send_data(self, message: Message) -> None:
         _, ident, data = message
         self._advance(DATA, ident)
-        flow = self.flow(ident)
+        flow = self._window(ident)
         if len(data) > flow.credit():
             raise StateError(f"DATA of {len(data)} bytes, granted are {flow.credit()}")
         flow.sent += len(data)
 
     def _send_body_credit(self, message: Message) -> None:
         self._advance(BODY_CREDIT, message[1])
-        self.flow(message[1]).body_granted += message[2]
+        self._window(message[1]).body_granted += message[2]
 
     def _send_return(self, message: Message) -> None:
         for ident in message[1]:
             self._advance(RETURN, ident)
 
-    def next_call(self) -> int:
-        """The id for the next CALL of the worker. Not atomic: the caller holds the hub's mutex."""
-        return self._last_call + 1
+    def _send_accept(self, message: Message) -> None:
+        ident = message[1]
+        # Before the state, which lets the reader take messages.
+        if self.exchanges.get(ident) is ASKED:
+            self.sockets[ident].body_granted = self.request_window
+        self._advance(ACCEPT, ident)
 
-    def _send_call(self, message: Message) -> None:
-        _, ident, origin, *_ = message
-        if ident <= self._last_call:
-            raise StateError(f"CALL {ident}, the highest id so far is {self._last_call}")
-        if len(self.calls) >= MAX_CALLS:
-            raise StateError(f"{MAX_CALLS} calls are open")
-        if origin > self._last_open:
-            raise StateError(f"CALL {ident} for exchange {origin}, which was never opened")
-        self._last_call = ident
-        self.calls.add(ident)
-
-    def _send_answer(self, message: Message) -> None:
-        if message[1] not in self.served:
-            raise StateError(f"{NAMES[message[0]]} for call {message[1]}, which is not open")
-        self.served.discard(message[1])
-
-    def _send_revoke(self, message: Message) -> None:
-        if message[1] not in self.calls:
-            raise StateError(f"REVOKE of call {message[1]}, which is not open")
-        self.calls.discard(message[1])
+    def _send_socket_message(self, message: Message) -> None:
+        code, ident, data = message
+        self._advance(code, ident)
+        flow = self.sockets[ident]
+        if flow.credit() <= 0:
+            raise StateError(f"{NAMES[code]} beyond the {flow.granted} bytes granted")
+        flow.sent += len(data) + WEBSOCKET_MESSAGE
 
     def is_idle(self) -> bool:
         """Nothing is open: a draining worker may end."""
         return not (self.exchanges or self.served)
-
-
-def _accept(message: Message) -> bool:
-    return True
-
-
-def _bad_state(message: Message, why: str) -> ProtocolError:
-    about = f" {message[1]}" if len(message) > 1 and type(message[1]) is int else ""
-    return ProtocolError("bad_state", f"{NAMES[message[0]]}{about}: {why}")

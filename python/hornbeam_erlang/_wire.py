@@ -15,6 +15,32 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from . import codec
+from ._fields import (
+    ACCEPT_HEADERS,
+    ANSWER_HEADERS,
+    BINARIES,
+    BYTES,
+    DATA_BYTES,
+    FLAG,
+    FLAT_MAP,
+    GRANT,
+    HTTP_VERSIONS,
+    ID,
+    IDS,
+    INFORMATION,
+    INTEGER,
+    MAP,
+    REQUEST_BODY,
+    STATUS,
+    SUBPROTOCOL,
+    VERSION,
+    Test,
+    binary,
+    integer,
+    is_body,
+    is_utf8,
+    text,
+)
 from .errors import TermError
 
 Message: TypeAlias = tuple[Any, ...]
@@ -25,7 +51,10 @@ VERSION_MAX = 1
 HELLO, BOOT, READY, FAILED, DRAIN, BEAT, ERROR = 1, 2, 3, 4, 5, 6, 7
 OPEN, BODY, BODY_CREDIT, RESPONSE, HEAD, DATA = 16, 17, 18, 19, 20, 21
 END, FILE, CREDIT, CANCEL, ABORT, RETURN, STARTED = 22, 23, 24, 25, 26, 27, 28
+INFORM, PUSH = 29, 30
 CALL, RESULT, FAULT, REVOKE, CAST = 32, 33, 34, 35, 36
+WEBSOCKET, ACCEPT, TEXT, BINARY, CLOSE = 37, 38, 39, 40, 41
+STREAM, ITEM, ITEM_CREDIT, EVENT, EVENT_CREDIT = 44, 45, 46, 48, 49
 
 MAX_PACKET = 67108864  # bytes of a packet without its length
 MAX_MESSAGES = 65536  # messages in a packet
@@ -33,6 +62,11 @@ MAX_PAYLOAD = 33554432  # bytes of an encoded value
 MAX_TEXT = 65536  # bytes of the text of ERROR, FAILED and ABORT
 MAX_CALLS = 65536  # open calls in each direction
 MAX_TIMEOUT = 2**32 - 1  # milliseconds a CALL may take
+MAX_ITEMS = 65536  # items or events granted by one message
+MAX_REASON = 123  # bytes of the reason of CLOSE
+MAX_SUBSCRIPTIONS = 1048576  # of a worker
+WEBSOCKET_MESSAGE = 64  # bytes of credit that TEXT and BINARY cost beyond their data
+STREAM_ITEMS = 16  # items that STREAM grants
 
 
 class ProtocolError(Exception):
@@ -152,68 +186,19 @@ def cut_text(text: str) -> bytes:
     return data if len(data) <= MAX_TEXT else b"[...] " + data[6 - MAX_TEXT :]
 
 
-# Tests of single fields: (what was expected, for people; the test itself).
-
-Test: TypeAlias = tuple[str, Callable[[Any], bool]]
-
-
-def _integer(low: int, high: int | None = None) -> Test:
-    if high is None:
-        return f"an integer >= {low}", lambda v: type(v) is int and v >= low
-    return f"an integer {low}..{high}", lambda v: type(v) is int and low <= v <= high
-
-
-def _is_header_value(name: bytes, value: object) -> bool:
-    if name != b"set-cookie":
-        return type(value) is bytes
-    return type(value) is list and bool(value) and all(type(item) is bytes for item in value)
-
-
-def _is_answer_headers(value: object) -> bool:
-    return type(value) is dict and all(
-        type(name) is bytes and _is_header_value(name, item) for name, item in value.items()
-    )
-
-
-def _is_flat(value: object) -> bool:
-    return type(value) is dict and all(
-        type(name) is bytes and type(item) is bytes for name, item in value.items()
-    )
-
-
-def _is_body(value: object) -> bool:
-    if type(value) is bytes:
-        return True
-    if type(value) is not tuple or len(value) != 2 or type(value[0]) is not bytes:
-        return False
-    return value[1] is None or (type(value[1]) is int and value[1] >= 0)
-
-
-def _is_ids(value: object) -> bool:
-    return type(value) is list and bool(value) and all(type(i) is int and i >= 1 for i in value)
-
-
-_HTTP_VERSIONS = (b"1.0", b"1.1", b"2")
-
-ID = _integer(1)
-BYTES: Test = ("a binary", lambda v: type(v) is bytes)
-DATA_BYTES: Test = ("a non-empty binary", lambda v: type(v) is bytes and v != b"")
-MAP: Test = ("a map", lambda v: type(v) is dict)
-FLAG: Test = ("true or false", lambda v: type(v) is bool)
-GRANT = _integer(1, 2147483648)
-STATUS = _integer(200, 999)
-ANSWER_HEADERS: Test = ("a map of binaries, set-cookie a list of them", _is_answer_headers)
-FLAT_MAP: Test = ("a map of binaries", _is_flat)
-VERSION: Test = ("1.0, 1.1 or 2", lambda v: type(v) is bytes and v in _HTTP_VERSIONS)
-REQUEST_BODY: Test = ("a binary or {First, Length}", _is_body)
-IDS: Test = ("a non-empty list of ids", _is_ids)
-PAYLOAD: Test = (
-    f"a binary of at most {MAX_PAYLOAD} bytes",
-    lambda v: type(v) is bytes and len(v) <= MAX_PAYLOAD,
-)
+PAYLOAD = binary(MAX_PAYLOAD)
+ITEMS = integer(1, MAX_ITEMS)
+_CALL = {
+    "Id": ID,
+    # Of the node 0 or higher, see check_origin.
+    "Origin": INTEGER,
+    "Timeout": integer(1, MAX_TIMEOUT),
+    "Service": BYTES,
+    "Payload": PAYLOAD,
+}
 
 FIELDS: dict[int, tuple[str, dict[str, Test]]] = {
-    HELLO: ("HELLO", {"Min": _integer(1, 255), "Max": _integer(1, 255), "Info": MAP}),
+    HELLO: ("HELLO", {"Min": integer(1, 255), "Max": integer(1, 255), "Info": MAP}),
     BOOT: ("BOOT", {"Config": MAP}),
     READY: ("READY", {"Info": MAP}),
     FAILED: ("FAILED", {"Name": BYTES, "Text": BYTES}),
@@ -224,7 +209,7 @@ FIELDS: dict[int, tuple[str, dict[str, Test]]] = {
         "OPEN",
         {
             "Id": ID,
-            "Timeout": _integer(0),
+            "Timeout": integer(0),
             "Method": BYTES,
             "Path": BYTES,
             "Query": BYTES,
@@ -243,26 +228,41 @@ FIELDS: dict[int, tuple[str, dict[str, Test]]] = {
     HEAD: ("HEAD", {"Id": ID, "Status": STATUS, "Headers": ANSWER_HEADERS}),
     DATA: ("DATA", {"Id": ID, "Data": DATA_BYTES}),
     END: ("END", {"Id": ID, "Trailers": FLAT_MAP}),
-    FILE: ("FILE", {"Id": ID, "Path": DATA_BYTES, "Offset": _integer(0), "Bytes": _integer(1)}),
+    FILE: ("FILE", {"Id": ID, "Path": DATA_BYTES, "Offset": integer(0), "Bytes": integer(1)}),
     CREDIT: ("CREDIT", {"Id": ID, "Bytes": GRANT}),
     CANCEL: ("CANCEL", {"Id": ID, "Reason": BYTES}),
     ABORT: ("ABORT", {"Id": ID, "Name": BYTES, "Text": BYTES}),
     RETURN: ("RETURN", {"Ids": IDS}),
     STARTED: ("STARTED", {"Id": ID}),
-    CALL: (
-        "CALL",
-        {
-            "Id": ID,
-            "Origin": _integer(0),
-            "Timeout": _integer(1, MAX_TIMEOUT),
-            "Service": BYTES,
-            "Payload": PAYLOAD,
-        },
-    ),
+    INFORM: ("INFORM", {"Id": ID, "Status": INFORMATION, "Headers": ANSWER_HEADERS}),
+    PUSH: ("PUSH", {"Id": ID, "Path": DATA_BYTES, "Headers": FLAT_MAP}),
+    CALL: ("CALL", _CALL),
     RESULT: ("RESULT", {"Id": ID, "Payload": PAYLOAD}),
     FAULT: ("FAULT", {"Id": ID, "Name": BYTES, "Payload": PAYLOAD}),
     REVOKE: ("REVOKE", {"Id": ID}),
     CAST: ("CAST", {"Service": BYTES, "Payload": PAYLOAD}),
+    WEBSOCKET: (
+        "WEBSOCKET",
+        {
+            "Id": ID,
+            "Timeout": integer(0),
+            "Path": BYTES,
+            "Query": BYTES,
+            "Version": VERSION,
+            "Headers": FLAT_MAP,
+            "Connection": BYTES,
+            "Subprotocols": BINARIES,
+        },
+    ),
+    ACCEPT: ("ACCEPT", {"Id": ID, "Subprotocol": SUBPROTOCOL, "Headers": ACCEPT_HEADERS}),
+    TEXT: ("TEXT", {"Id": ID, "Data": text(MAX_PAYLOAD)}),
+    BINARY: ("BINARY", {"Id": ID, "Data": PAYLOAD}),
+    CLOSE: ("CLOSE", {"Id": ID, "Code": integer(1000, 4999), "Reason": text(MAX_REASON)}),
+    STREAM: ("STREAM", _CALL),
+    ITEM: ("ITEM", {"Id": ID, "Payload": PAYLOAD}),
+    ITEM_CREDIT: ("ITEM_CREDIT", {"Id": ID, "Items": ITEMS}),
+    EVENT: ("EVENT", {"Subscription": ID, "Lost": integer(0), "Payload": PAYLOAD}),
+    EVENT_CREDIT: ("EVENT_CREDIT", {"Subscription": ID, "Events": ITEMS}),
 }
 
 NAMES: dict[int, str] = {code: name for code, (name, _) in FIELDS.items()}
@@ -276,8 +276,8 @@ def check_fields(message: Message) -> None:
     """
     name, fields = FIELDS[message[0]]
     if len(message) != len(fields) + 1:
-        text = f"{name} has {len(message) - 1} fields, expected {len(fields)}"
-        raise ProtocolError("bad_message", text)
+        wrong = f"{name} has {len(message) - 1} fields, expected {len(fields)}"
+        raise ProtocolError("bad_message", wrong)
     for (field, (expected, test)), value in zip(fields.items(), message[1:], strict=True):
         if not test(value):
             raise ProtocolError("bad_message", f"{field} of {name}: expected {expected}")
@@ -298,12 +298,27 @@ def check_open(message: Message) -> None:
             and b"".join((method, path, query, connection)) is not None
             and b"".join(headers) is not None
             and b"".join(headers.values()) is not None
-            and version in _HTTP_VERSIONS
-            and (type(body) is bytes or _is_body(body))
+            and version in HTTP_VERSIONS
+            and (type(body) is bytes or is_body(body))
         ):
             return
     except (ValueError, TypeError):
         pass
+    check_fields(message)
+
+
+def check_data(message: Message) -> None:
+    """The same for TEXT and BINARY, of which a WebSocket may carry many."""
+    if len(message) == 3:
+        code, ident, data = message
+        if (
+            type(ident) is int
+            and ident > 0
+            and type(data) is bytes
+            and len(data) <= MAX_PAYLOAD
+            and (code == BINARY or is_utf8(data))
+        ):
+            return
     check_fields(message)
 
 
@@ -314,10 +329,44 @@ def check_hello(message: Message) -> None:
         raise ProtocolError("bad_message", "Max of HELLO: expected at least Min")
 
 
-_BOTH = (HELLO, ERROR, CALL, RESULT, FAULT, REVOKE, CAST)
-_NODE = (BOOT, DRAIN, OPEN, BODY, CREDIT, CANCEL)
+def check_origin(message: Message) -> None:
+    """The same for CALL and STREAM of the node, whose origin is a call of the worker or 0."""
+    check_fields(message)
+    if message[2] < 0:
+        raise ProtocolError(
+            "bad_message", f"Origin of {NAMES[message[0]]}: expected an integer >= 0"
+        )
+
+
+# Stand for what no CLOSE frame says (RFC 6455, 7.4.1): only the node tells of it.
+UNSENDABLE_CODES = frozenset({1005, 1006, 1015})
+
+
+def check_close(message: Message) -> None:
+    """The same for CLOSE of the worker, whose code goes to the client."""
+    check_fields(message)
+    if message[2] in UNSENDABLE_CODES:
+        raise ProtocolError("bad_message", f"Code of CLOSE: {message[2]} cannot be sent")
+
+
+_BOTH = (HELLO, ERROR, CALL, RESULT, FAULT, REVOKE, CAST, TEXT, BINARY, CLOSE)
+_STREAMS = (STREAM, ITEM, ITEM_CREDIT)
+_NODE = (BOOT, DRAIN, OPEN, BODY, CREDIT, CANCEL, WEBSOCKET, EVENT)
 
 Checks: TypeAlias = dict[int, Callable[[Message], None]]
-_ALL: Checks = {**dict.fromkeys(FIELDS, check_fields), HELLO: check_hello, OPEN: check_open}
-FROM_NODE: Checks = {code: _ALL[code] for code in (*_BOTH, *_NODE)}
-FROM_WORKER: Checks = {code: check for code, check in _ALL.items() if code not in _NODE}
+_ALL: Checks = {
+    **dict.fromkeys(FIELDS, check_fields),
+    HELLO: check_hello,
+    OPEN: check_open,
+    TEXT: check_data,
+    BINARY: check_data,
+}
+FROM_NODE: Checks = {
+    **{code: _ALL[code] for code in (*_BOTH, *_STREAMS, *_NODE)},
+    CALL: check_origin,
+    STREAM: check_origin,
+}
+FROM_WORKER: Checks = {
+    **{code: check for code, check in _ALL.items() if code not in _NODE},
+    CLOSE: check_close,
+}

@@ -106,6 +106,7 @@ worker_options(Python, Starter, Config) ->
         python => Python,
         env => [{unicode:characters_to_list(K), value(V)} || {K, V} <- Env],
         response_window => ?WINDOW,
+        request_window => ?WINDOW,
         heartbeat => ?HEARTBEAT,
         boot_timeout => ?BOOT_TIMEOUT,
         starter => Starter,

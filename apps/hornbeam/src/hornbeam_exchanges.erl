@@ -1,6 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The open HTTP exchanges of one worker: what may be sent to it, what it may answer, who
-%% gets it.
+%% @doc The open exchanges of one worker: what may be sent to it, what it may answer, who gets it.
+%% A WebSocket is an exchange like others until it is accepted, and then one of
+%% `hornbeam_websocket_exchanges'.
 %%
 %% Pure: messages, requests of streams and the time go in, a new state and effects come out. Runs in
 %% the worker process (`hornbeam_worker'), which carries the effects out. The rules are those of
@@ -8,8 +9,9 @@
 -module(hornbeam_exchanges).
 
 -export([new/1, open/4, body/5, credit/4, cancel/4, handle/3]).
+-export([message/4, close/5, close_websockets/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
--export([count/1, given/1, find/2]).
+-export([count/1, running/1, websockets/1, given/1, find/2]).
 -export_type([state/0, to/0, effect/0, event/0, config/0]).
 
 -include("hornbeam_wire.hrl").
@@ -20,11 +22,14 @@
 -type config() :: #{
     %% Milliseconds the application may go without any progress on an exchange.
     timeout := timeout(),
-    %% Bytes of DATA granted with OPEN.
-    response_window := pos_integer()
+    %% Bytes of DATA granted with OPEN; of messages granted with WEBSOCKET.
+    response_window := pos_integer(),
+    %% Bytes of messages that ACCEPT grants.
+    request_window := pos_integer()
 }.
 
-%% What a stream is told. `{credit, N}' is for the request body: the worker takes N more bytes.
+%% What a stream is told. `{credit, N}' is for the request body, or for messages of a WebSocket:
+%% the worker takes N more bytes.
 -type event() ::
     {response, cowboy:http_status(), cowboy:http_headers(), binary()}
     | {head, cowboy:http_status(), cowboy:http_headers()}
@@ -32,6 +37,12 @@
     | {file, Path :: binary(), Offset :: non_neg_integer(), Bytes :: pos_integer()}
     | {fin, cowboy:http_headers()}
     | {credit, pos_integer()}
+    | {inform, 100..199, cowboy:http_headers()}
+    | {push, Path :: binary(), cowboy:http_headers()}
+    | {accept, Subprotocol :: binary() | undefined, cowboy:http_headers()}
+    | {text, binary()}
+    | {binary, binary()}
+    | {close, Code :: 1000..4999, Reason :: binary()}
     | {abort, Name :: binary(), Text :: binary()}
     | {failed, worker_gone | timeout}.
 
@@ -63,6 +74,8 @@
     open = #{} :: #{hornbeam_wire:exchange_id() => #exchange{}},
     %% exchanges above this have not started, as far as STARTED messages tell
     started = 0 :: non_neg_integer(),
+    %% accepted WebSockets; they hold no slots
+    sockets :: hornbeam_websocket_exchanges:state(),
     %% given to other workers while this one was stalled; it still has to hand them back
     given = #{} :: #{hornbeam_wire:exchange_id() => true}
 }).
@@ -71,10 +84,20 @@
 
 -spec new(config()) -> state().
 new(Config) ->
-    #state{config = Config}.
+    #state{config = Config, sockets = hornbeam_websocket_exchanges:new(Config)}.
 
+%% @doc All that the worker has not let go of.
 -spec count(state()) -> non_neg_integer().
-count(#state{open = Open}) -> map_size(Open).
+count(#state{open = Open, sockets = Sockets}) ->
+    map_size(Open) + hornbeam_websocket_exchanges:count(Sockets).
+
+%% @doc Those that hold slots: all but accepted WebSockets.
+-spec running(state()) -> non_neg_integer().
+running(#state{open = Open}) -> map_size(Open).
+
+%% @doc Accepted WebSockets that a client is connected to.
+-spec websockets(state()) -> non_neg_integer().
+websockets(#state{sockets = Sockets}) -> hornbeam_websocket_exchanges:open_count(Sockets).
 
 %% @doc How many exchanges were given away and are still in the hands of the stalled worker.
 -spec given(state()) -> non_neg_integer().
@@ -132,8 +155,32 @@ credit(Id, N, Now, #state{open = Open} = State) ->
         #{Id := #exchange{phase = streaming, credit = Credit} = E} ->
             {[{?CREDIT, Id, N}], store(Id, E#exchange{credit = Credit + N}, Now, State)};
         #{} ->
-            {[], State}
+            #state{sockets = Sockets0} = State,
+            {Messages, Sockets} = hornbeam_websocket_exchanges:credit(Id, N, Sockets0),
+            {Messages, State#state{sockets = Sockets}}
     end.
+
+%% @doc A message of the client of a WebSocket, at most as much as the worker granted.
+-spec message(hornbeam_wire:exchange_id(), text | binary, binary(), state()) ->
+    {[hornbeam_wire:message()], state()}.
+message(Id, Kind, Data, #state{sockets = Sockets0} = State) ->
+    {Messages, Sockets} = hornbeam_websocket_exchanges:message(Id, Kind, Data, Sockets0),
+    {Messages, State#state{sockets = Sockets}}.
+
+%% @doc A WebSocket is closed for the client.
+-spec close(hornbeam_wire:exchange_id(), Code :: 1000..4999, binary(), Now :: integer(), state()) ->
+    {[hornbeam_wire:message()], state()}.
+close(Id, Code, Reason, Now, #state{sockets = Sockets0} = State) ->
+    {Messages, Sockets} = hornbeam_websocket_exchanges:close(Id, Code, Reason, Now, Sockets0),
+    {Messages, State#state{sockets = Sockets}}.
+
+%% @doc Close every WebSocket: the worker is about to end.
+-spec close_websockets(Code :: 1000..4999, Reason :: binary(), Now :: integer(), state()) ->
+    {[effect()], [hornbeam_wire:message()], state()}.
+close_websockets(Code, Reason, Now, #state{sockets = Sockets0} = State) ->
+    {Effects, Messages, Sockets} =
+        hornbeam_websocket_exchanges:close_all(Code, Reason, Now, Sockets0),
+    {Effects, Messages, State#state{sockets = Sockets}}.
 
 %% @doc Nobody waits for the answer any more. The slot stays taken until the worker lets go.
 -spec cancel(hornbeam_wire:exchange_id(), Reason :: binary(), Now :: integer(), state()) ->
@@ -167,7 +214,14 @@ handle(Message, Now, #state{open = Open} = State) ->
     Id = element(2, Message),
     case Open of
         #{Id := Exchange} -> step(Message, Exchange, Now, State);
-        #{} -> bad_state(Message, <<"which is not open">>)
+        #{} -> websocket(Message, Now, State)
+    end.
+
+websocket(Message, Now, #state{sockets = Sockets0} = State) ->
+    case hornbeam_websocket_exchanges:handle(Message, Now, Sockets0) of
+        {ok, Effects, Sockets} -> {ok, Effects, State#state{sockets = Sockets}};
+        illegal -> bad_state(Message, <<"where it is not legal">>);
+        unknown -> bad_state(Message, <<"which is not open">>)
     end.
 
 step({?RESPONSE, Id, Status, Headers, Data} = M, #exchange{phase = Phase, to = To}, _, State) ->
@@ -194,8 +248,20 @@ step({?ABORT, Id, _, _}, #exchange{phase = cancelled}, _, State) ->
     close(Id, [], State);
 step({?ABORT, Id, Name, Text}, #exchange{to = To}, _, State) ->
     close(Id, [{event, To, Id, {abort, Name, Text}}], State);
-step({?BODY_CREDIT, Id, N}, #exchange{body_credit = Credit} = E, Now, State) ->
-    tell(Id, E#exchange{body_credit = Credit + N}, {credit, N}, Now, State);
+step({?ACCEPT, _, _, _} = M, #exchange{request = Request} = E, Now, State) ->
+    case hornbeam_wire:is_websocket(Request) of
+        true -> accept(M, E, Now, State);
+        false -> bad_state(M, <<"which is no WebSocket">>)
+    end;
+step(Message, #exchange{request = Request} = E, Now, State) when
+    element(1, Message) =:= ?BODY_CREDIT;
+    element(1, Message) =:= ?INFORM;
+    element(1, Message) =:= ?PUSH
+->
+    case hornbeam_wire:is_websocket(Request) of
+        true -> bad_state(Message, <<"which is a WebSocket">>);
+        false -> http(Message, E, Now, State)
+    end;
 step({?END, Id, _}, #exchange{phase = cancelled}, _, State) ->
     close(Id, [], State);
 step(Message, #exchange{phase = cancelled}, _, State) when
@@ -203,6 +269,29 @@ step(Message, #exchange{phase = cancelled}, _, State) when
 ->
     {ok, [], State};
 step(Message, _, _, _) ->
+    bad_state(Message, <<"where it is not legal">>).
+
+%% What only an HTTP request can have.
+http({?BODY_CREDIT, Id, N}, #exchange{body_credit = Credit} = E, Now, State) ->
+    tell(Id, E#exchange{body_credit = Credit + N}, {credit, N}, Now, State);
+http({?INFORM, Id, Status, Headers}, #exchange{phase = Phase} = E, Now, State) when
+    Phase =/= streaming
+->
+    tell(Id, E, {inform, Status, Headers}, Now, State);
+http({?PUSH, Id, Path, Headers}, E, Now, State) ->
+    tell(Id, E, {push, Path, Headers}, Now, State);
+http(Message, _, _, _) ->
+    bad_state(Message, <<"where it is not legal">>).
+
+%% From here on it holds no slot.
+accept({?ACCEPT, Id, Subprotocol, Headers}, #exchange{phase = waiting, to = To}, _, State) ->
+    Sockets = hornbeam_websocket_exchanges:accept(Id, To, State#state.sockets),
+    Event = {accept, Subprotocol, Headers},
+    close(Id, [{event, To, Id, Event}], State#state{sockets = Sockets});
+accept({?ACCEPT, Id, _, _}, #exchange{phase = cancelled}, Now, State) ->
+    Sockets = hornbeam_websocket_exchanges:abandon(Id, Now, State#state.sockets),
+    close(Id, [], State#state{sockets = Sockets});
+accept(Message, _, _, _) ->
     bad_state(Message, <<"where it is not legal">>).
 
 tell(_Id, #exchange{phase = cancelled}, _Event, _Now, State) ->
@@ -239,7 +328,9 @@ bad_state(Message, Why) ->
     {[effect()], [hornbeam_wire:message()], Stuck :: [hornbeam_wire:exchange_id()], state()}.
 overdue(Now, #state{open = Open} = State) ->
     Late = [{Id, E} || {Id, #exchange{deadline = D} = E} <- maps:to_list(Open), D =< Now],
-    lists:foldl(fun(Each, Acc) -> late(Each, Now, Acc) end, {[], [], [], State}, Late).
+    {Messages, Stuck, Sockets} = hornbeam_websocket_exchanges:overdue(Now, State#state.sockets),
+    Start = {[], Messages, Stuck, State#state{sockets = Sockets}},
+    lists:foldl(fun(Each, Acc) -> late(Each, Now, Acc) end, Start, Late).
 
 %% What was cancelled before and is late again holds the worker: cancel/4 gave it a whole timeout.
 late({Id, #exchange{phase = cancelled}}, _Now, {Effects, Messages, Stuck, State}) ->
@@ -280,9 +371,10 @@ gone(_Id, #exchange{phase = cancelled}) ->
 %% What comes next has higher ids.
 -spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> {[effect()], state()}.
 fail_all(Above, State0) ->
-    {Requeued, #state{open = Open} = State} = give_away(Above, State0),
+    {Requeued, #state{open = Open, sockets = Sockets} = State} = give_away(Above, State0),
     Failed = lists:append([failed(Id, E) || {Id, E} <- lists:sort(maps:to_list(Open))]),
-    {Requeued ++ Failed, (new(State#state.config))#state{last_id = State#state.last_id}}.
+    {Closed, _} = hornbeam_websocket_exchanges:fail_all(Sockets),
+    {Requeued ++ Failed ++ Closed, (new(State#state.config))#state{last_id = State#state.last_id}}.
 
 failed(_Id, #exchange{phase = cancelled}) -> [released];
 failed(Id, #exchange{to = To}) -> [{event, To, Id, {failed, worker_gone}}, released].

@@ -20,8 +20,9 @@
     worker := pid(),
     %% Id of the call, 0 for a cast.
     call := non_neg_integer(),
-    %% Id of the exchange in which the call is made, or 0 (PROTOCOL.md, section 4.3).
-    exchange := non_neg_integer()
+    %% Origin of the call: the id of an exchange, 0, or the negated id of a call of the node
+    %% (PROTOCOL.md, section 4.3).
+    exchange := integer()
 }.
 
 -type result() ::

@@ -28,7 +28,7 @@ service(Name) ->
 
 %% @doc Serve call Id of Worker. When it is done the message answers it; else the process that runs
 %% it is monitored, and its answer goes to the worker process.
--spec call(pid(), hornbeam_wire:call_id(), non_neg_integer(), binary(), binary()) ->
+-spec call(pid(), hornbeam_wire:call_id(), Origin :: integer(), binary(), binary()) ->
     {done, hornbeam_wire:message()} | {running, pid(), reference()}.
 call(Worker, Id, Exchange, Service, Payload) ->
     case service(Service) of

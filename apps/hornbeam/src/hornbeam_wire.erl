@@ -7,9 +7,9 @@
 -module(hornbeam_wire).
 
 -export([encode/1, decode/1]).
--export([request/1, encode_opens/1]).
+-export([request/1, websocket/1, is_websocket/1, encode_opens/1]).
 -export([encode_value/1, decode_value/1, cut_text/1]).
--export_type([message/0, exchange_id/0, call_id/0, error/0, request/0, fields/0]).
+-export_type([message/0, exchange_id/0, call_id/0, error/0, request/0, fields/0, websocket/0]).
 
 -include("hornbeam_wire.hrl").
 
@@ -30,9 +30,18 @@
     Connection :: binary(),
     Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}
 }.
+%% Fields of WEBSOCKET from `Path' on.
+-type websocket() :: {
+    Path :: binary(),
+    Query :: binary(),
+    Version :: binary(),
+    Headers :: #{binary() => binary()},
+    Connection :: binary(),
+    Subprotocols :: [binary()]
+}.
 %% The same, encoded: the connection process does that, many of them at once, so that the worker
 %% process has little to copy and little to do.
--opaque request() :: binary().
+-opaque request() :: binary() | {websocket, binary()}.
 
 %% @doc Encode the fields of an OPEN, all but its id and its timeout.
 -spec request(fields()) -> request().
@@ -40,16 +49,30 @@ request(Fields) ->
     <<131, 104, 7, Encoded/binary>> = term_to_binary(Fields, [{minor_version, 2}]),
     Encoded.
 
-%% @doc One packet of OPENs. Timeout is in milliseconds, 0 for none.
+%% @doc The same for a WEBSOCKET.
+-spec websocket(websocket()) -> request().
+websocket(Fields) ->
+    <<131, 104, 6, Encoded/binary>> = term_to_binary(Fields, [{minor_version, 2}]),
+    {websocket, Encoded}.
+
+-spec is_websocket(request()) -> boolean().
+is_websocket(Request) -> is_tuple(Request).
+
+%% @doc One packet of OPENs and WEBSOCKETs. Timeout is in milliseconds, 0 for none.
 -spec encode_opens([{exchange_id(), Timeout :: non_neg_integer(), request()}, ...]) -> iolist().
 encode_opens(Opens) ->
     [<<131, 108, (length(Opens)):32>>, [encode_open(Open) || Open <- Opens], 106].
 
-%% {?OPEN, Id, Timeout | Request}
-encode_open({Id, Timeout, Request}) when Id < 16#80000000, Timeout < 16#80000000 ->
-    [<<104, 10, 97, ?OPEN, 98, Id:32, 98, Timeout:32>>, Request];
+%% {?OPEN, Id, Timeout | Request}, {?WEBSOCKET, Id, Timeout | Request}
+encode_open({Id, Timeout, {websocket, Request}}) ->
+    encode_open(9, ?WEBSOCKET, Id, Timeout, Request);
 encode_open({Id, Timeout, Request}) ->
-    [<<104, 10, 97, ?OPEN, 110, 8, 0, Id:64/little, 110, 8, 0, Timeout:64/little>>, Request].
+    encode_open(10, ?OPEN, Id, Timeout, Request).
+
+encode_open(Size, Code, Id, Timeout, Request) when Id < 16#80000000, Timeout < 16#80000000 ->
+    [<<104, Size, 97, Code, 98, Id:32, 98, Timeout:32>>, Request];
+encode_open(Size, Code, Id, Timeout, Request) ->
+    [<<104, Size, 97, Code, 110, 8, 0, Id:64/little, 110, 8, 0, Timeout:64/little>>, Request].
 
 %% @doc One packet (without its length) that carries the messages in order.
 -spec encode([message(), ...]) -> binary().
@@ -123,6 +146,10 @@ bad(_, _) -> improper.
 -define(IS_WITHIN(N, Min, Max), is_integer(N), N >= Min, N =< Max).
 -define(IS_ID(Id), ?IS_WITHIN(Id, 1, ?MAX_INTEGER)).
 -define(IS_PAYLOAD(Payload), is_binary(Payload), byte_size(Payload) =< ?MAX_PAYLOAD).
+%% Of a worker: an exchange, 0, or the negated id of a call.
+-define(IS_ORIGIN(Origin), ?IS_WITHIN(Origin, ?MIN_INTEGER, ?MAX_INTEGER)).
+-define(IS_TIMEOUT(Timeout), ?IS_WITHIN(Timeout, 1, 16#FFFFFFFF)).
+-define(IS_CALL(Code), Code =:= ?CALL orelse Code =:= ?STREAM).
 
 %% What a worker may send; everything else is bad_message.
 legal({?RESPONSE, Id, Status, Headers, Data}) when ?IS_ID(Id), is_binary(Data) ->
@@ -140,10 +167,13 @@ legal({?ABORT, Id, Name, Text}) when ?IS_ID(Id), is_binary(Name), is_binary(Text
 legal({?RETURN, [_ | _] = Ids}) -> are_ids(Ids);
 legal({?STARTED, Id}) when ?IS_ID(Id) -> true;
 legal({?BEAT}) -> true;
-legal({?CALL, Id, Origin, Timeout, Service, Payload}) when
+legal({?TEXT, Id, Data}) when ?IS_ID(Id), ?IS_PAYLOAD(Data) -> is_utf8(Data);
+legal({?BINARY, Id, Data}) when ?IS_ID(Id), ?IS_PAYLOAD(Data) -> true;
+legal({Code, Id, Origin, Timeout, Service, Payload}) when
+    ?IS_CALL(Code),
     ?IS_ID(Id),
-    ?IS_WITHIN(Origin, 0, ?MAX_INTEGER),
-    ?IS_WITHIN(Timeout, 1, 16#FFFFFFFF),
+    ?IS_ORIGIN(Origin),
+    ?IS_TIMEOUT(Timeout),
     is_binary(Service),
     ?IS_PAYLOAD(Payload)
 ->
@@ -152,6 +182,20 @@ legal({?RESULT, Id, Payload}) when ?IS_ID(Id), ?IS_PAYLOAD(Payload) -> true;
 legal({?FAULT, Id, Name, Payload}) when ?IS_ID(Id), is_binary(Name), ?IS_PAYLOAD(Payload) -> true;
 legal({?REVOKE, Id}) when ?IS_ID(Id) -> true;
 legal({?CAST, Service, Payload}) when is_binary(Service), ?IS_PAYLOAD(Payload) -> true;
+legal({?ITEM, Id, Payload}) when ?IS_ID(Id), ?IS_PAYLOAD(Payload) -> true;
+legal({?ITEM_CREDIT, Id, N}) when ?IS_ID(Id), ?IS_WITHIN(N, 1, ?MAX_ITEMS) -> true;
+legal({?EVENT_CREDIT, Id, N}) when ?IS_ID(Id), ?IS_WITHIN(N, 1, ?MAX_ITEMS) -> true;
+legal({?ACCEPT, Id, Subprotocol, Headers}) when ?IS_ID(Id) ->
+    (is_binary(Subprotocol) orelse Subprotocol =:= undefined) andalso are_headers(Headers) andalso
+        is_free_of_handshake(maps:keys(Headers));
+legal({?CLOSE, Id, Code, Reason}) when
+    ?IS_ID(Id), ?IS_WITHIN(Code, 1000, 4999), is_binary(Reason), byte_size(Reason) =< ?MAX_REASON
+->
+    is_sendable(Code) andalso is_utf8(Reason);
+legal({?INFORM, Id, Status, Headers}) when ?IS_ID(Id), ?IS_WITHIN(Status, 100, 199) ->
+    Status =/= 101 andalso are_headers(Headers);
+legal({?PUSH, Id, <<_, _/binary>>, Headers}) when ?IS_ID(Id), is_map(Headers) ->
+    are_flat(maps:to_list(Headers));
 legal({?HELLO, Min, Max, Info}) when ?IS_WITHIN(Min, 1, Max), ?IS_WITHIN(Max, 1, 255) ->
     is_map(Info) andalso is_info(Info);
 legal({?READY, Info}) when is_map(Info) -> is_info(Info);
@@ -163,6 +207,22 @@ legal(_) -> false.
 is_info(Info) -> lists:all(fun is_binary/1, maps:keys(Info)) andalso is_restricted(Info).
 
 is_status(Status) -> is_integer(Status) andalso Status >= 200 andalso Status =< 999.
+
+%% Codes that stand for what no CLOSE frame says. (RFC 6455, 7.4.1)
+is_sendable(1005) -> false;
+is_sendable(1006) -> false;
+is_sendable(1015) -> false;
+is_sendable(_) -> true.
+
+%% What the node itself says in a handshake.
+is_free_of_handshake([]) -> true;
+is_free_of_handshake([<<"sec-websocket-", _/binary>> | _]) -> false;
+is_free_of_handshake([_ | Rest]) -> is_free_of_handshake(Rest).
+
+%% Seven bytes at a time are a small integer; most text is ASCII.
+is_utf8(<<Ascii:56, Rest/binary>>) when Ascii band 16#80808080808080 =:= 0 -> is_utf8(Rest);
+is_utf8(<<_/utf8, Rest/binary>>) -> is_utf8(Rest);
+is_utf8(Rest) -> Rest =:= <<>>.
 
 are_headers(Headers) -> is_map(Headers) andalso all_headers(maps:to_list(Headers)).
 

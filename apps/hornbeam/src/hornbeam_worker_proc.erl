@@ -30,6 +30,7 @@
     threads := pos_integer(),
     timeout := timeout(),
     response_window := pos_integer(),
+    request_window := pos_integer(),
     %% Milliseconds.
     heartbeat := pos_integer(),
     boot_timeout := pos_integer(),

@@ -23,6 +23,7 @@
     timeout := timeout(),
     %% Bytes.
     response_window := pos_integer(),
+    request_window := pos_integer(),
     _ => _
 }.
 
@@ -58,7 +59,9 @@ new(Pool, Index, #{threads := Threads} = Options) ->
         pool = Pool,
         index = Index,
         options = Options,
-        exchanges = hornbeam_exchanges:new(maps:with([timeout, response_window], Options)),
+        exchanges = hornbeam_exchanges:new(
+            maps:with([timeout, response_window, request_window], Options)
+        ),
         prefetch = hornbeam_prefetch:new(Threads),
         heard = now_ms()
     }).
@@ -82,7 +85,7 @@ open(Requests, Link, #traffic{exchanges = X0, busy_since = Since} = T) ->
     ),
     ok = hornbeam_link:open_exchanges(Opens, Link),
     Busy =
-        case hornbeam_exchanges:count(X0) of
+        case hornbeam_exchanges:running(X0) of
             0 -> now_us();
             _ -> Since
         end,
@@ -143,7 +146,7 @@ messages(Messages, Link, #traffic{exchanges = X0} = T0) ->
 handle([], Effects, X, Replies, T) ->
     {ok, Effects, X, Replies, T};
 handle([Message | Rest], Effects, X0, Replies, #traffic{heard = Now} = T) when
-    element(1, Message) < ?CALL
+    ?IS_OF_EXCHANGE(element(1, Message))
 ->
     case hornbeam_exchanges:handle(Message, Now, X0) of
         {ok, [Effect], X} -> handle(Rest, [Effect | Effects], X, Replies, T);

@@ -6,7 +6,9 @@
 -include_lib("eunit/include/eunit.hrl").
 -include("hornbeam_wire.hrl").
 
-new() -> hornbeam_exchanges:new(#{timeout => 1000, response_window => 10}).
+new() -> hornbeam_exchanges:new(#{
+        timeout => 1000, response_window => 10, request_window => 10
+    }).
 
 open(N, X0) ->
     Fields = {<<"PUT">>, <<"/">>, <<>>, <<"1.1">>, #{}, <<>>, {<<>>, undefined}},

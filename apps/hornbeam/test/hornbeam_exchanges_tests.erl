@@ -9,7 +9,9 @@
 -define(REQUEST, hornbeam_wire:request({<<"GET">>, <<"/">>, <<>>, <<"1.1">>, #{}, <<>>, <<>>})).
 
 new() ->
-    hornbeam_exchanges:new(#{timeout => 1000, response_window => 10}).
+    hornbeam_exchanges:new(#{
+        timeout => 1000, response_window => 10, request_window => 10
+    }).
 
 %% N exchanges, opened at time 0.
 opened(N) ->

@@ -42,36 +42,39 @@ from_node(#{<<"messages">> := Notation} = Frame) ->
     Packet = message_vectors:bytes(Frame),
     ?assert(Messages =:= binary_to_term(Packet)),
     ?assert(Messages =:= binary_to_term(encoded(Messages)));
-%% What is wrong from a node is no better from a worker, but for messages that are a worker's to
-%% send.
+%% What is wrong from a node is no better from a worker, but for messages and origins that are a
+%% worker's to send.
 from_node(#{<<"must_fail">> := Error, <<"name">> := Name} = Frame) ->
-    case binary:match(Name, <<"in the wrong direction">>) of
+    case binary:match(Name, [<<"in the wrong direction">>, <<"Origin is negative">>]) of
         nomatch ->
             ?assert(lists:member(refusal(message_vectors:bytes(Frame)),
                 [Error, <<"bad_message">>]));
         _ -> ?assertMatch({accepted, [_]}, refusal(message_vectors:bytes(Frame)))
     end.
 
-%% OPENs have an encoder of their own, packets of nothing else.
+%% What opens exchanges has an encoder of its own, packets of nothing else.
 encoded(Messages) ->
-    case lists:usort([element(1, M) || M <- Messages]) of
-        [?OPEN] -> iolist_to_binary(hornbeam_wire:encode_opens([open(M) || M <- Messages]));
-        _ -> hornbeam_wire:encode(Messages)
+    case lists:all(fun(M) -> lists:member(element(1, M), [?OPEN, ?WEBSOCKET]) end, Messages) of
+        true -> iolist_to_binary(hornbeam_wire:encode_opens([open(M) || M <- Messages]));
+        false -> hornbeam_wire:encode(Messages)
     end.
 
 open(Message) ->
-    [?OPEN, Id, Timeout | Fields] = tuple_to_list(Message),
-    {Id, Timeout, hornbeam_wire:request(list_to_tuple(Fields))}.
+    [Code, Id, Timeout | Fields] = tuple_to_list(Message),
+    {Id, Timeout, request(Code, list_to_tuple(Fields))}.
+
+request(?OPEN, Fields) -> hornbeam_wire:request(Fields);
+request(?WEBSOCKET, Fields) -> hornbeam_wire:websocket(Fields).
 
 %% Nothing is left out: each frame is from one side or the other, each message occurs.
 every_frame_is_run_test() ->
-    All = message_vectors:read("frames.json", 450),
+    All = message_vectors:read("frames.json", 700),
     ?assertEqual(length(All), length(frames(<<"worker">>)) + length(frames(<<"node">>))),
     Used = [Name || #{<<"messages">> := Messages} <- All, [Name | _] <- Messages],
     ?assertEqual([], [Name || {Name, _} <- message_vectors:names()] -- Used).
 
 frames(From) ->
-    [F || #{<<"from">> := Side} = F <- message_vectors:read("frames.json", 450), Side =:= From].
+    [F || #{<<"from">> := Side} = F <- message_vectors:read("frames.json", 700), Side =:= From].
 
 name(#{<<"name">> := Name}) -> binary_to_list(Name).
 
@@ -169,6 +172,8 @@ integers_have_64_bits_test_() ->
             {{?CALL, 1, Max + 1, 1, <<"s">>, <<>>}, bad_packet},
         {{?CALL, 1, 0, 1 bsl 32 - 1, <<"s">>, <<>>}, ok},
         {{?CALL, 1, 0, 1 bsl 32, <<"s">>, <<>>}, bad_message},
+        {{?CALL, 1, -(1 bsl 63), 1, <<"s">>, <<>>}, ok},
+            {{?CALL, 1, -(1 bsl 63) - 1, 1, <<"s">>, <<>>}, bad_packet},
         {{?READY, #{<<"n">> => -(1 bsl 63)}}, ok},
             {{?READY, #{<<"n">> => -(1 bsl 63) - 1}}, bad_packet},
         {{?BODY_CREDIT, 1, 1 bsl 31}, ok}, {{?BODY_CREDIT, 1, 1 bsl 31 + 1}, bad_message}
@@ -268,8 +273,18 @@ worker_message() ->
         {?ABORT, id(), binary(), binary()}, {?RETURN, non_empty(list(id()))}, {?STARTED, id()},
         {?CALL, id(), non_neg_integer(), range(1, 1 bsl 32 - 1), binary(), binary()},
         {?RESULT, id(), binary()}, {?FAULT, id(), binary(), binary()}, {?REVOKE, id()},
-        {?CAST, binary(), binary()}
+        {?CAST, binary(), binary()},
+        {?INFORM, id(), range(102, 199), headers()}, {?PUSH, id(), filled(), flat()},
+        {?ACCEPT, id(), oneof([undefined, binary()]), headers()}, {?TEXT, id(), text()},
+        {?BINARY, id(), binary()}, {?CLOSE, id(), range(3000, 4999), binary_of_at_most(123)},
+        {?STREAM, id(), integer(), range(1, 1 bsl 32 - 1), binary(), binary()},
+        {?ITEM, id(), binary()}, {?ITEM_CREDIT, id(), range(1, 65536)},
+        {?EVENT_CREDIT, id(), range(1, 65536)}
     ]).
+
+text() -> ?LET(Characters, list(character()), unicode:characters_to_binary(Characters)).
+character() -> oneof([range(0, 16#D7FF), range(16#E000, 16#10FFFF)]).
+binary_of_at_most(Size) -> ?LET(N, range(0, Size), binary:copy(<<"r">>, N)).
 
 id() -> oneof([pos_integer(), range(1, 1 bsl 64 - 1)]).
 filled() -> ?LET(B, binary(), <<"/", B/binary>>).

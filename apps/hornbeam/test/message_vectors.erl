@@ -53,5 +53,11 @@ names() ->
         {<<"HEAD">>, ?HEAD}, {<<"DATA">>, ?DATA}, {<<"END">>, ?END}, {<<"FILE">>, ?SEND_FILE},
         {<<"CREDIT">>, ?CREDIT}, {<<"CANCEL">>, ?CANCEL}, {<<"ABORT">>, ?ABORT},
         {<<"RETURN">>, ?RETURN}, {<<"STARTED">>, ?STARTED}, {<<"CALL">>, ?CALL},
-        {<<"RESULT">>, ?RESULT}, {<<"FAULT">>, ?FAULT}, {<<"REVOKE">>, ?REVOKE}, {<<"CAST">>, ?CAST}
+        {<<"RESULT">>, ?RESULT}, {<<"FAULT">>, ?FAULT}, {<<"REVOKE">>, ?REVOKE},
+        {<<"CAST">>, ?CAST},
+        {<<"INFORM">>, ?INFORM}, {<<"PUSH">>, ?PUSH}, {<<"WEBSOCKET">>, ?WEBSOCKET},
+        {<<"ACCEPT">>, ?ACCEPT}, {<<"TEXT">>, ?TEXT}, {<<"BINARY">>, ?BINARY},
+        {<<"CLOSE">>, ?CLOSE}, {<<"STREAM">>, ?STREAM}, {<<"ITEM">>, ?ITEM},
+        {<<"ITEM_CREDIT">>, ?ITEM_CREDIT}, {<<"EVENT">>, ?EVENT},
+        {<<"EVENT_CREDIT">>, ?EVENT_CREDIT}
     ].

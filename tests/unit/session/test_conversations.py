@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hornbeam_erlang._session import Session, StateError
+from hornbeam_erlang._session import Session
 from hornbeam_erlang._states import (
     GREETED,
     GREETING,
@@ -15,6 +15,7 @@ from hornbeam_erlang._states import (
     SERVING,
     STREAMING,
     TRANSITIONS,
+    StateError,
 )
 from hornbeam_erlang._wire import (
     BOOT,
@@ -30,7 +31,7 @@ from hornbeam_erlang._wire import (
 )
 from unit.wire import vectors
 
-CONVERSATIONS = vectors.read("conversations.json", 100)
+CONVERSATIONS = vectors.read("conversations.json", 200)
 
 
 def ready_session(response_window: int = 10, request_window: int = 10) -> Session:

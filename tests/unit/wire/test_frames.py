@@ -22,7 +22,7 @@ from hornbeam_erlang._wire import (
 )
 from unit.wire import vectors
 
-FRAMES = vectors.read("frames.json", 400)
+FRAMES = vectors.read("frames.json", 700)
 GOOD = [entry for entry in FRAMES if "messages" in entry]
 BAD = [entry for entry in FRAMES if "must_fail" in entry]
 CHECKS = {"node": FROM_NODE, "worker": FROM_WORKER}

@@ -196,7 +196,27 @@ def test_config_defaults() -> None:
         heartbeat=1,
         ledger=None,
         multiprocess=False,
+        loop="auto",
+        lifespan="auto",
+        lifespan_timeout=30000,
+        max_concurrent=1000,
     )
+
+
+def test_config_of_asgi() -> None:
+    """What is for ASGI workers alone arrives as it was sent."""
+    config = parse_config(
+        {
+            **GOOD,
+            b"interface": b"asgi",
+            b"loop": b"uvloop",
+            b"lifespan": b"on",
+            b"lifespan_timeout": 1,
+            b"max_concurrent": 65536,
+        }
+    )
+    assert (config.interface, config.loop, config.lifespan) == ("asgi", "uvloop", "on")
+    assert (config.lifespan_timeout, config.max_concurrent) == (1, 65536)
 
 
 def test_config_directories_of_any_bytes() -> None:
@@ -208,7 +228,7 @@ BAD: list[tuple[bytes, Any]] = [
     (b"app", None),
     (b"app", 1),
     (b"app", b"\xff"),
-    (b"interface", b"asgi"),
+    (b"interface", b"cgi"),
     (b"interface", 1),
     (b"pythonpath", b"/a"),
     (b"pythonpath", [1]),
@@ -224,6 +244,12 @@ BAD: list[tuple[bytes, Any]] = [
     (b"ledger", b""),
     (b"ledger", 1),
     (b"multiprocess", 1),
+    (b"loop", b"trio"),
+    (b"loop", None),
+    (b"lifespan", True),
+    (b"lifespan_timeout", 0),
+    (b"max_concurrent", 0),
+    (b"max_concurrent", 65537),
 ]
 
 
