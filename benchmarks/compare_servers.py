@@ -10,33 +10,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from itertools import product
 from pathlib import Path
 
 import load
 import machine
 import processes
 import report
+import scenarios
 import servers
 from report import Cell, Sample
+from scenarios import PARTS, Scenario
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SCENARIOS = {"hello": "/", "64 KiB": "/large"}
 
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(description="Compare hornbeam with other servers.")
     add = command.add_argument
+    add("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
     add("--rounds", type=int, default=5, help="how often each server has its turn (5)")
     add("--duration", type=float, default=5, metavar="S", help="seconds of each load (5)")
-    add("--connections", type=int, nargs="+", default=[1, 64, 512], metavar="N")
-    add("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
-    add("--servers", nargs="+", choices=servers.SERVERS, default=list(servers.DEFAULT))
-    add("--reference", choices=servers.SERVERS, default="hornbeam", help="what ratios refer to")
-    add("--quick", action="store_true", help="one round of one second each at 64 connections")
+    add("--connections", type=int, nargs="+", metavar="N", help="(what each load says)")
+    add("--servers", nargs="+", choices=servers.SERVERS, help="(what each part says)")
+    add("--quick", action="store_true", help="one round of one second each, fewer connections")
     add("--name", help="of the result: benchmarks/results/NAME.json (the time)")
     return command  # fmt: skip
 
@@ -44,16 +44,33 @@ def parser() -> argparse.ArgumentParser:
 def settings(argv: Sequence[str] | None) -> argparse.Namespace:
     command = parser()
     chosen = command.parse_args(argv)
+    chosen.parts = chosen.parts or list(PARTS)
+    for part in chosen.parts:
+        if part not in PARTS:
+            command.error(f"there is no part {part!r}: {', '.join(PARTS)}")
     if chosen.quick:
-        chosen.rounds, chosen.duration, chosen.connections = 1, 1.0, [64]
-    if chosen.rounds < 1 or chosen.duration < 1 or min(chosen.connections) < 1:
+        chosen.rounds, chosen.duration = 1, 1.0
+    if chosen.rounds < 1 or chosen.duration < 1 or min(chosen.connections or [1]) < 1:
         command.error("rounds, duration and connections are 1 or more")
-    for name in chosen.servers:
-        package = servers.SERVERS[name].package
-        if machine.installed(package) is None:
-            command.error(f"{package} is not installed: run scripts/setup bench")
+    for name in {name for part in chosen.parts for name in names(part, chosen)}:
+        for package in servers.SERVERS[name].packages:
+            if machine.installed(package) is None:
+                command.error(f"{package} is not installed: run scripts/setup bench")
     chosen.name = chosen.name or time.strftime("%Y%m%d-%H%M%S")
     return chosen
+
+
+def names(part: str, chosen: argparse.Namespace) -> Sequence[str]:
+    """The servers that have turns in a part; the others are compared with the first."""
+    return chosen.servers or PARTS[part].servers
+
+
+def cells(part: str, chosen: argparse.Namespace, server: str) -> Iterator[tuple[Scenario, Cell]]:
+    """All that is measured in one turn of a server."""
+    for scenario in PARTS[part].scenarios:
+        usual = scenario.quick if chosen.quick else scenario.connections
+        for connections in chosen.connections or usual:
+            yield scenario, Cell(part, server, scenario.name, connections)
 
 
 def turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
@@ -64,40 +81,53 @@ def turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
             yield number + 1, name
 
 
-def measure(pid: int, port: int, cell: Cell, seconds: float) -> Sample:
+def measure(pids: list[int], port: int, scenario: Scenario, cell: Cell, seconds: float) -> Sample:
     """One load on a running server, with what it cost."""
-    url = f"http://{servers.HOST}:{port}{SCENARIOS[cell.scenario]}"
-    before, _ = processes.usage(pid)
-    found = load.run(url, cell.connections, seconds)
-    after, memory = processes.usage(pid)
-    requests = max(1, found.requests)
-    cpu = {kind: (after[kind] - before.get(kind, 0.0)) * 1e6 / requests for kind in after}
-    return Sample(cell, found, cpu, dict(memory))
+    _, empty = processes.usage(*pids)
+    with scenario.load.prepared(port, cell.connections, seconds) as run:
+        before, filled = processes.usage(*pids)
+        found = run()
+        after, memory = processes.usage(*pids)
+    each = max(1, found.operations)
+    cpu = {kind: (after[kind] - before.get(kind, 0.0)) * 1e6 / each for kind in after}
+    grown = {kind: (filled[kind] - empty.get(kind, 0)) / cell.connections for kind in filled}
+    return Sample(cell, scenario.counts, found, cpu, memory, grown if scenario.by_memory else {})
 
 
-def turn(name: str, chosen: argparse.Namespace) -> Iterator[Sample]:
-    """One server's turn: it starts, is warmed up, gets every load, ends."""
-    with servers.running(servers.SERVERS[name]) as (pid, port):
-        load.run(f"http://{servers.HOST}:{port}/", 16, 1)
-        for scenario in chosen.scenarios:
-            for connections in chosen.connections:
-                cell = Cell(name, scenario, connections)
-                yield measure(pid, port, cell, chosen.duration)
+def turn(part: str, name: str, chosen: argparse.Namespace, failures: list[str]) -> Iterator[Sample]:
+    """One server's turn: it starts, is warmed up, gets every load of the part, ends.
+
+    A load that fails is described in `failures`; the others go on.
+    """
+    with servers.running(servers.SERVERS[name]) as (pids, port):
+        for scenario, cell in cells(part, chosen, name):
+            try:
+                with scenario.load.prepared(port, min(16, cell.connections), 1) as warm_up:
+                    warm_up()
+                yield measure(pids, port, scenario, cell, chosen.duration)
+            except load.BadReport as reason:
+                failures.append(f"{name}, {scenario.name}: {reason}")
 
 
-def collect(chosen: argparse.Namespace) -> tuple[list[Sample], list[str]]:
-    """All samples, in the order of the table, and what failed: the others go on without it."""
+def collect(part: str, chosen: argparse.Namespace) -> tuple[list[Sample], list[str]]:
+    """All samples of a part, in the order of the table, and what failed: others go on without."""
     samples: list[Sample] = []
-    failures = []
-    for number, name in turns(chosen.servers, chosen.rounds):
-        print(f"round {number} of {chosen.rounds}: {name}", file=sys.stderr, flush=True)
+    failures: list[str] = []
+    for number, name in turns(names(part, chosen), chosen.rounds):
+        print(f"{part}, round {number} of {chosen.rounds}: {name}", file=sys.stderr, flush=True)
         try:
-            samples += turn(name, chosen)
-        except (servers.ServerFailed, load.BadReport) as reason:
-            failures.append(f"{name}, round {number}: {reason}")
-    order = product(chosen.scenarios, chosen.connections, chosen.servers)
-    places = {Cell(name, scenario, n): at for at, (scenario, n, name) in enumerate(order)}
-    return sorted(samples, key=lambda sample: places[sample.cell]), failures
+            samples += turn(part, name, chosen, failures)
+        except servers.ServerFailed as reason:
+            failures.append(str(reason))
+    by_server = [[cell for _, cell in cells(part, chosen, name)] for name in names(part, chosen)]
+    order = [cell for each in zip(*by_server, strict=True) for cell in each]
+    return sorted(samples, key=lambda sample: order.index(sample.cell)), failures
+
+
+def open_files() -> None:
+    """Lets servers and generators have as many open files as this user may have at all."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def heading(context: dict[str, object]) -> str:
@@ -112,27 +142,44 @@ def heading(context: dict[str, object]) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the comparison. Returns: 0; 1 when a row is not valid or a server failed."""
-    chosen = settings(argv)
+def written(
+    chosen: argparse.Namespace, samples: Sequence[Sample], failures: Sequence[str]
+) -> tuple[Path, str]:
+    """Writes the result. Returns: where, and the same for people."""
     described = machine.describe()
-    samples, failures = collect(chosen)
-    described_servers = {name: servers.SERVERS[name].describe for name in chosen.servers}
+    references = {part: names(part, chosen)[0] for part in chosen.parts}
+    all_names = dict.fromkeys(name for part in chosen.parts for name in names(part, chosen))
     context = {
         "machine": described,
         "settings": vars(chosen),
-        "servers": described_servers,
+        "servers": {name: servers.SERVERS[name].describe for name in all_names},
         "failures": failures,
     }
-    result = report.document(samples, chosen.reference, context)
+    result = report.document(samples, references, scenarios.AIMS, context)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{chosen.name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     rows = report.rows(samples)
-    print(f"{heading(described)}\n\n{report.table(rows, chosen.reference)}\n\nall of it: {path}")
+    aims = "\n".join(verdict.text for verdict in report.verdicts(scenarios.AIMS, rows))
+    return path, f"{heading(described)}\n\n{report.table(rows, references)}\n\n{aims}".rstrip()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the comparison. Returns: 0; 1 when a row is not valid or a server failed."""
+    chosen = settings(argv)
+    open_files()
+    samples: list[Sample] = []
+    failures: list[str] = []
+    for part in chosen.parts:
+        more, failed = collect(part, chosen)
+        samples += more
+        failures += [f"{part}: {failure}" for failure in failed]
+    path, text = written(chosen, samples, failures)
+    print(f"{text}\n\nall of it: {path}")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    return 0 if not failures and all(row.valid for row in rows) else 1
+    valid = all(row.valid for row in report.rows(samples))
+    return 0 if samples and valid and not failures else 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,18 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("hornbeam", "gunicorn", "uvicorn", "uvloop", "httptools", "granian")
+PACKAGES = (
+    "hornbeam",
+    "gunicorn",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "websockets",
+    "granian",
+    "hypercorn",
+    "redis",
+    "hiredis",
+)
 
 
 def first(pattern: str, text: str) -> str:
@@ -58,6 +69,7 @@ def describe() -> dict[str, object]:
         "python": platform.python_version(),
         "otp": otp_release(),
         "wrk": first(r"^wrk\s+(?:debian/)?(\S+)", output("wrk", "-v")),
+        "redis": first(r"v=(\S+)", output("redis-server", "--version")),
         "codec": codec.NAME,
         "packages": {name: installed(name) for name in PACKAGES if installed(name)},
     }

@@ -2,7 +2,7 @@
 """Processor time and memory of a process and everything below it, from /proc (Linux, proc(5)).
 
 Runs in: the process of the benchmark. Processes are told apart by kind: the Erlang node, Python,
-and whatever else.
+Redis, and whatever else.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -35,17 +36,19 @@ def fields(pid: int) -> tuple[str, list[str]]:
 
 
 def kind(name: str) -> str:
-    """`node`, `python` or `other`, from the name of a process."""
+    """`node`, `python`, `redis` or `other`, from the name of a process."""
     if name.startswith(("beam", "erl")):
         return "node"
+    if name.startswith("redis"):
+        return "redis"
     return "python" if name.startswith(("python", "hornbeam", "gunicorn", "granian")) else "other"
 
 
-def usage(pid: int) -> tuple[dict[str, float], dict[str, int]]:
-    """Seconds of processor time and bytes of resident memory from `pid` down, by kind."""
+def usage(*pids: int) -> tuple[dict[str, float], dict[str, int]]:
+    """Seconds of processor time and bytes of resident memory from `pids` down, by kind."""
     seconds: dict[str, float] = defaultdict(float)
     memory: dict[str, int] = defaultdict(int)
-    for each in tree(pid):
+    for each in chain.from_iterable(map(tree, pids)):
         try:
             name, rest = fields(each)
         except OSError:  # it ended while we looked; its time is then in its parent's
@@ -53,4 +56,4 @@ def usage(pid: int) -> tuple[dict[str, float], dict[str, int]]:
         # rest[0] is field 3: utime 14, stime 15, of children waited for 16 and 17; rss 24.
         seconds[kind(name)] += sum(map(int, rest[11:15])) / TICKS
         memory[kind(name)] += int(rest[21]) * PAGE
-    return seconds, memory
+    return dict(seconds), dict(memory)

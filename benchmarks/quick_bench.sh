@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 make -s build
-exec .venv/bin/python benchmarks/compare_servers.py --quick --servers hornbeam "$@"
+exec .venv/bin/python benchmarks/compare_servers.py wsgi --quick --servers hornbeam "$@"

@@ -14,7 +14,7 @@ def test_quick_comparison_of_hornbeam_with_itself() -> None:
     """One round of each load: a table, a JSON file, no error, processor time of both halves."""
     result = ROOT / "benchmarks" / "results" / "smoke-test.json"
     result.unlink(missing_ok=True)
-    argv = ["--quick", "--servers", "hornbeam", "hornbeam-w1", "--name", result.stem]
+    argv = ["wsgi", "--quick", "--servers", "hornbeam", "hornbeam-w1", "--name", result.stem]
     done = subprocess.run(
         [sys.executable, "benchmarks/compare_servers.py", *argv],
         cwd=ROOT,
