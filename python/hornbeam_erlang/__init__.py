@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import codec
+from . import _state, codec
 from ._calls import call_service, cast_service
+from ._operations import DEFAULT_TIMEOUT_MS, synchronous
+from ._pipeline import pipeline
 from ._version import __version__
 from .errors import (
     CallTimeout,
@@ -49,9 +51,50 @@ __all__ = [
     "call",
     "cast",
     "codec",
+    "decr",
+    "delete",
+    "get",
+    "incr",
+    "pipeline",
+    "set",
+    "state_add",
+    "state_cas",
+    "state_clear",
+    "state_decr",
+    "state_delete",
+    "state_delete_multi",
+    "state_get",
+    "state_get_multi",
+    "state_incr",
+    "state_info",
+    "state_keys",
+    "state_scan",
+    "state_set",
+    "state_set_multi",
+    "state_update",
 ]
 
-DEFAULT_TIMEOUT_MS = 5000
+state_add = synchronous(_state.state_add)
+state_cas = synchronous(_state.state_cas)
+state_clear = synchronous(_state.state_clear)
+state_decr = synchronous(_state.state_decr)
+state_delete = synchronous(_state.state_delete)
+state_delete_multi = synchronous(_state.state_delete_multi)
+state_get = synchronous(_state.state_get)
+state_get_multi = synchronous(_state.state_get_multi)
+state_incr = synchronous(_state.state_incr)
+state_info = synchronous(_state.state_info)
+state_keys = synchronous(_state.state_keys)
+state_scan = synchronous(_state.state_scan)
+state_set = synchronous(_state.state_set)
+state_set_multi = synchronous(_state.state_set_multi)
+state_update = synchronous(_state.state_update)
+
+get = state_get
+set = state_set
+delete = state_delete
+incr = state_incr
+decr = state_decr
 
 
 def call(name: str, *args: Any) -> Any:

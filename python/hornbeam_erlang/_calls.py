@@ -214,7 +214,14 @@ def _give_up(hub: Hub, ident: int, pending: PendingCall | AsyncCall) -> None:
 
 def _error(answer: Message, operation: str, timeout_ms: int) -> HornbeamError:
     name = answer[2].decode("ascii", "replace")
-    info = _decode_map(answer[3])
+    return failure(name, _decode_map(answer[3]), operation, timeout_ms)
+
+
+def failure(name: str, info: dict[Any, Any], operation: str, timeout_ms: int) -> HornbeamError:
+    """The exception for a FAULT of the node.
+
+    Args: name, info: the fault and its details. operation, timeout_ms: of the call that failed.
+    """
     if name == "timeout":
         return CallTimeout(operation, timeout_ms / 1000)
     if name == "not_registered":

@@ -40,13 +40,14 @@ start(AppSpec) ->
 %% environment of the OTP application `hornbeam' (sys.config). The error is for `format_error/1'.
 -spec start(string() | binary(), map()) -> ok | {error, reason()}.
 start(AppSpec, Options) ->
-    {ok, _} = application:ensure_all_started(hornbeam),
+    _ = application:load(hornbeam),
     case hornbeam_options:check(AppSpec, Options, application:get_all_env(hornbeam)) of
         {ok, Config} -> start_python(Config);
         {error, _} = Error -> Error
     end.
 
 start_python(Config) ->
+    {ok, _} = application:ensure_all_started(hornbeam),
     case {hornbeam_python:interpreter(Config), hornbeam_pool:lookup(?NAME)} of
         {{ok, Python}, error} -> start_pool(Python, Config);
         {{ok, _}, {ok, Pool}} -> already_started(Pool);
@@ -80,6 +81,7 @@ claim(Options, #{workers := Size} = Config) ->
         {ok, Pool} ->
             already_started(Pool);
         error ->
+            ok = hornbeam_state_bounds:set_limits(Config),
             PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
             Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
             case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of

@@ -52,7 +52,7 @@ outcome({error, Reason}) -> {error, Reason};
 outcome(Value) -> {ok, Value}.
 
 -spec handle(hornbeam_service:arguments(), hornbeam_service:keywords(), Context) ->
-    hornbeam_service:result()
+    {ok, term()} | {error, term()} | {not_registered, term()} | {bad_term, binary()}
 when
     Context :: hornbeam_service:context().
 handle([Name, Arguments], _, _) when is_list(Arguments) ->

@@ -5,7 +5,7 @@
 %% resolved; runs in the process that calls `hornbeam:start'.
 -module(hornbeam_options).
 
--export([check/3, document/0, format_error/1]).
+-export([check/3, value/2, document/0, format_error/1]).
 -export_type([config/0, reason/0]).
 
 -type config() :: #{
@@ -31,6 +31,9 @@
     max_headers := pos_integer(),
     max_header_size := pos_integer(),
     max_request_line_size := pos_integer(),
+    %% Of the shared state of the whole node.
+    state_max_entries := pos_integer() | infinity,
+    state_max_bytes := pos_integer() | infinity,
     pythonpath := [binary()],
     python := binary() | undefined,
     venv := binary() | undefined,
@@ -71,6 +74,12 @@ check(AppSpec, Options, Env) when is_map(Options) ->
     end;
 check(_, Options, _) ->
     {error, {bad_options, Options, <<"options are given as a map, #{workers => 4}">>}}.
+
+%% @doc One option that depends on no other, as check/3 takes it from the environment.
+-spec value(Key :: atom(), [{atom(), term()}]) -> {ok, term()} | {error, reason()}.
+value(Key, Env) ->
+    [Option] = [O || #{key := K} = O <- hornbeam_options_schema:options(), K =:= Key],
+    checked(Option, maps:from_list(Env), #{}).
 
 steps(Config, []) ->
     {ok, Config};

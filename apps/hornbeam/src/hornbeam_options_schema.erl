@@ -31,7 +31,7 @@
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
 options() ->
-    server() ++ workers() ++ limits() ++ python() ++ later().
+    server() ++ workers() ++ limits() ++ state() ++ python() ++ later().
 
 server() ->
     [
@@ -91,6 +91,16 @@ limits() ->
             "answered 431."),
         row(max_request_line_size, {integer, 32, 1048576}, 8190, "bytes",
             "Method, target and version, with the spaces between; a longer line is answered 414.")
+    ].
+
+state() ->
+    [
+        row(state_max_entries, {limit, 1, infinity}, 10000000, "",
+            "Keys of the shared state, which all applications of the node have in common; one more "
+            "is refused."),
+        row(state_max_bytes, {limit, 1, infinity}, 1073741824, "bytes",
+            "What keys and values of the shared state may take together, 128 bytes for each key "
+            "included; what does not fit is refused.")
     ].
 
 python() ->

@@ -7,7 +7,8 @@
 %% does keeps every request of that worker waiting.
 -module(hornbeam_service).
 
--export_type([arguments/0, keywords/0, context/0, result/0]).
+-export([fault/1, fault/3]).
+-export_type([arguments/0, keywords/0, context/0, result/0, failure/0, fault/0]).
 
 -type arguments() :: [term()].
 %% Names are text: binaries.
@@ -25,10 +26,11 @@
     exchange := integer()
 }.
 
--type result() ::
-    {ok, term()}
+%% Dialyzer wants the spec of a handle/3 to name only those that it returns.
+-type result() :: {ok, term()} | failure().
+-type failure() ::
     %% Failed as foreseen: RemoteError in Python, its class is `return'.
-    | {error, Reason :: term()}
+    {error, Reason :: term()}
     %% There is nothing of that name: NotRegistered.
     | {not_registered, Name :: term()}
     %% The arguments are wrong, the text says which and what is expected: TermError.
@@ -36,5 +38,28 @@
     %% A limit is reached and nothing was done: Overloaded.
     | {overloaded, Resource :: binary(), Limit :: non_neg_integer()}.
 
+%% Name and details of FAULT, PROTOCOL.md section 4.3. Terms that failed are there as text.
+-type fault() :: {Name :: binary(), Details :: map()}.
+
 %% An exception is RemoteError in Python, with the stack.
 -callback handle(arguments(), keywords(), context()) -> result().
+
+-spec fault(failure()) -> fault().
+fault({error, Reason}) -> fault(return, Reason, []);
+fault({not_registered, Name}) -> {<<"not_registered">>, #{service => text(Name)}};
+fault({bad_term, Text}) -> {<<"bad_term">>, #{reason => Text}};
+fault({overloaded, Resource, Limit}) ->
+    {<<"overloaded">>, #{resource => Resource, limit => Limit}}.
+
+%% @doc The same for an exception.
+-spec fault(error | exit | throw | return, Reason :: term(), Stack :: list()) -> fault().
+fault(Class, Reason, Stack) ->
+    {<<"remote_error">>, #{
+        class => atom_to_binary(Class), reason => text(Reason), stack => text(Stack)
+    }}.
+
+text(Text) when is_binary(Text) -> Text;
+text(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
+text([]) -> <<>>;
+text(Term) ->
+    hornbeam_wire:cut_text(unicode:characters_to_binary(io_lib:format("~0tP", [Term, 200]))).

@@ -16,7 +16,22 @@
 %% Name, where it runs, and the module, which documents the terms it takes.
 services() ->
     #{
-        <<"call">> => {process, hornbeam_functions}
+        <<"call">> => {process, hornbeam_functions},
+        <<"state.add">> => {inline, hornbeam_state_service},
+        <<"state.cas">> => {inline, hornbeam_state_service},
+        <<"state.clear">> => {process, hornbeam_state_service},
+        <<"state.delete">> => {inline, hornbeam_state_service},
+        <<"state.delete_multi">> => {inline, hornbeam_state_service},
+        <<"state.get">> => {inline, hornbeam_state_service},
+        <<"state.get_multi">> => {inline, hornbeam_state_service},
+        <<"state.incr">> => {inline, hornbeam_state_service},
+        <<"state.info">> => {inline, hornbeam_state_service},
+        <<"state.keys">> => {process, hornbeam_state_service},
+        <<"state.pipeline">> => {inline, hornbeam_state_service},
+        <<"state.scan">> => {process, hornbeam_state_service},
+        <<"state.set">> => {inline, hornbeam_state_service},
+        <<"state.set_multi">> => {inline, hornbeam_state_service},
+        <<"state.update">> => {inline, hornbeam_state_service}
     }.
 
 -spec service(binary()) -> {inline | process, module()} | none.
@@ -90,28 +105,14 @@ result({ok, Value}, Id) ->
         {ok, Payload} -> {?RESULT, Id, Payload};
         {error, too_large} -> result({bad_term, <<"the result is too large">>}, Id)
     end;
-result({error, Reason}, Id) ->
-    remote_error(Id, return, Reason, []);
-result({not_registered, Name}, Id) ->
-    fault(Id, <<"not_registered">>, #{service => text(Name)});
-result({bad_term, Text}, Id) ->
-    fault(Id, <<"bad_term">>, #{reason => Text});
-result({overloaded, Resource, Limit}, Id) ->
-    fault(Id, <<"overloaded">>, #{resource => Resource, limit => Limit}).
+result(Failure, Id) ->
+    fault(Id, hornbeam_service:fault(Failure)).
 
 %% @doc FAULT `remote_error': what failed on the node, as text.
--spec remote_error(non_neg_integer(), error | exit | throw | return, term(), list()) ->
+-spec remote_error(non_neg_integer(), error | exit | throw, term(), list()) ->
     hornbeam_wire:message().
 remote_error(Id, Class, Reason, Stack) ->
-    fault(Id, <<"remote_error">>, #{
-        class => atom_to_binary(Class), reason => text(Reason), stack => text(Stack)
-    }).
+    fault(Id, hornbeam_service:fault(Class, Reason, Stack)).
 
-fault(Id, Name, Details) ->
+fault(Id, {Name, Details}) ->
     {?FAULT, Id, Name, term_to_binary(Details)}.
-
-text(Text) when is_binary(Text) -> Text;
-text(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
-text([]) -> <<>>;
-text(Term) ->
-    hornbeam_wire:cut_text(unicode:characters_to_binary(io_lib:format("~0tP", [Term, 200]))).

@@ -2,6 +2,7 @@
 %% @doc The root of the tree. Children presuppose those before them, and the edge closes first:
 %%   hornbeam_tables         owns the ETS tables
 %%   hornbeam_pubsub_sup     publish and subscribe
+%%   hornbeam_services_sup   processes behind the services that Python calls
 %%   hornbeam_pools_sup      one supervisor per application: its queue and its workers
 %%   hornbeam_listeners_sup  the listening sockets
 %% Applications and listeners are started on demand; when a supervisor has to be restarted they
@@ -20,6 +21,7 @@ init([]) ->
     {ok, {#{strategy => rest_for_one, intensity => 0, period => 1}, [
         #{id => tables, start => {hornbeam_tables, start_link, []}},
         #{id => pubsub, start => {hornbeam_pubsub_sup, start_link, []}, type => supervisor},
+        #{id => services, start => {hornbeam_services_sup, start_link, []}, type => supervisor},
         #{id => pools, start => {hornbeam_pools_sup, start_link, []}, type => supervisor},
         #{id => listeners, start => {hornbeam_listeners_sup, start_link, []}, type => supervisor}
     ]}}.

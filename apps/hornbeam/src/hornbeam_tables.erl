@@ -23,7 +23,19 @@ init([]) ->
     _ = ets:new(hornbeam_pubsub_messages, [
         named_table, public, {read_concurrency, true}, {write_concurrency, true}
     ]),
+    ok = hornbeam_state_table:new(state_limits()),
     {ok, []}.
+
+%% Until an application is started. A wrong value is no start; `hornbeam:start' says which.
+state_limits() ->
+    Env = application:get_all_env(hornbeam),
+    maps:from_list([
+        begin
+            {ok, Limit} = hornbeam_options:value(Key, Env),
+            {Key, Limit}
+        end
+     || Key <- [state_max_entries, state_max_bytes]
+    ]).
 
 -spec handle_call(term(), gen_server:from(), []) -> {reply, {error, unknown_call}, []}.
 handle_call(_Call, _From, State) ->

@@ -19,7 +19,9 @@ defaults_test() ->
         threads => 1, timeout => 30000, queue_limit => 1000, queue_timeout => 30000,
         max_requests => infinity, max_requests_jitter => 0, graceful_timeout => 30000,
         body_buffer => 65536, max_body => 1073741824, max_headers => 100, max_header_size => 8190,
-        max_request_line_size => 8190, pythonpath => [<<".">>], python => undefined,
+        max_request_line_size => 8190,
+        state_max_entries => 10000000, state_max_bytes => 1073741824,
+        pythonpath => [<<".">>], python => undefined,
         venv => undefined, env => [], lifespan => auto, ssl => false, certfile => undefined,
         keyfile => undefined, websocket_timeout => 60000, websocket_max_frame_size => 16777216,
         hooks => #{}

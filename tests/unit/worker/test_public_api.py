@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 
 import pytest
 
 import hornbeam_erlang
-from hornbeam_erlang import _calls, errors, terms
+from hornbeam_erlang import _calls, _state, errors, terms
 from hornbeam_erlang._calls import call_service, register_service, unregister_service
 
 EXPECTED = {
@@ -18,6 +19,8 @@ EXPECTED = {
     "call",
     "cast",
     "codec",
+    *("get", "set", "delete", "incr", "decr", "pipeline"),
+    *(name for name in vars(_state) if name.startswith("state_")),
 }
 
 
@@ -40,6 +43,31 @@ def test_call_outside_a_worker() -> None:
     assert "start the application with the command 'hornbeam" in str(caught.value)
     with pytest.raises(hornbeam_erlang.NotConnected, match=r"cast\('log'\)"):
         hornbeam_erlang.cast("log")
+
+
+def test_state_outside_a_worker() -> None:
+    """Every operation on the state raises NotConnected that names it; a pipeline does when it is
+    sent."""
+    with pytest.raises(hornbeam_erlang.NotConnected, match="state_get: this process is not"):
+        hornbeam_erlang.state_get("key")
+    pipeline = hornbeam_erlang.pipeline()
+    pending = pipeline.incr("key")
+    with pytest.raises(hornbeam_erlang.NotConnected, match="pipeline: this process is not"):
+        pipeline.__exit__(None, None, None)
+    with pytest.raises(RuntimeError, match="has not been sent"):
+        pending.result()
+
+
+def test_operations_look_like_functions() -> None:
+    """What `help` shows of an operation is the function that is called, not the request behind
+    it."""
+    incr = hornbeam_erlang.state_incr
+    shown = "(key: 'Key', delta: 'int' = 1, *, ttl_ms: 'int | None' = None) -> 'int'"
+    assert str(inspect.signature(incr)) == shown
+    assert (incr.__name__, incr.__module__) == ("state_incr", "hornbeam_erlang")
+    assert (incr.__doc__ or "").startswith("Adds `delta`")
+    assert inspect.get_annotations(incr)["return"] == "int"
+    assert str(inspect.signature(hornbeam_erlang.state_info)) == "() -> 'dict[str, int | None]'"
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 2**32])

@@ -1,0 +1,17 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Processes behind the services that Python calls. What they work on is in the tables, so each
+%% is restarted alone, and whoever uses the service need not know.
+-module(hornbeam_services_sup).
+-behaviour(supervisor).
+
+-export([start_link/0, init/1]).
+
+-spec start_link() -> supervisor:startlink_ret().
+start_link() ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init([]) ->
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [
+        #{id => state_expiry, start => {hornbeam_state_expiry, start_link, []}}
+    ]}}.

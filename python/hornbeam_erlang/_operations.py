@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations of the node's services, each described once; the sync and the async function come
+from it.
+
+An operation is a function that takes what the caller gives and returns a `Request`: nothing is
+sent by it. Runs in any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+from . import _calls
+
+DEFAULT_TIMEOUT_MS = 5000
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Request(NamedTuple, Generic[T]):
+    """What is asked of a service of the node, and what its answer means.
+
+    Attributes:
+        service: its name; which terms it takes is written where the node implements it.
+        positional, keyword: its arguments, values with an Erlang term.
+        read: makes the result of the operation from the service's.
+        timeout_ms: milliseconds the caller waits.
+    """
+
+    service: str
+    positional: list[Any]
+    keyword: dict[str, Any]
+    read: Callable[[Any], T]
+    timeout_ms: int = DEFAULT_TIMEOUT_MS
+
+
+def synchronous(operation: Callable[P, Request[T]]) -> Callable[P, T]:
+    """The function that carries `operation` out and waits, in the thread that calls it."""
+    name = operation.__name__
+
+    @wraps(operation)
+    def carry_out(*args: P.args, **kwargs: P.kwargs) -> T:
+        service, positional, keyword, read, timeout_ms = operation(*args, **kwargs)
+        return read(_calls.call_service(service, positional, keyword, timeout_ms, name))
+
+    return described(carry_out, operation, "hornbeam_erlang")
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def described(function: F, operation: Callable[..., Any], module: str) -> F:
+    """`function` as the public form of `operation` in `module`: it returns the request's result."""
+    parameters = signature(operation)
+    result = parameters.return_annotation.removeprefix("Request[").removesuffix("]")
+    public = parameters.replace(return_annotation=result)
+    vars(function)["__signature__"] = public
+    function.__annotations__["return"] = result
+    function.__module__ = module
+    del vars(function)["__wrapped__"]
+    return function
+
+
+def unchanged(result: Any) -> Any:
+    """`read` of an operation whose result is the service's."""
+    return result
