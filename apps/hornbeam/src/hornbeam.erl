@@ -100,11 +100,9 @@ served(Booted, Pool, Config) ->
     end.
 
 worker_options(Python, Starter, Config) ->
-    #{
-        app := App, worker_class := Interface, pythonpath := PythonPath, threads := Threads,
-        workers := Size, env := Env
-    } = Config,
-    (maps:with([timeout, threads, max_requests, max_requests_jitter], Config))#{
+    #{env := Env} = Config,
+    Kept = [timeout, worker_class, threads, max_concurrent, max_requests, max_requests_jitter],
+    (maps:with(Kept, Config))#{
         python => Python,
         env => [{unicode:characters_to_list(K), value(V)} || {K, V} <- Env],
         response_window => ?WINDOW,
@@ -112,17 +110,26 @@ worker_options(Python, Starter, Config) ->
         heartbeat => ?HEARTBEAT,
         boot_timeout => ?BOOT_TIMEOUT,
         starter => Starter,
-        boot => #{
-            <<"app">> => App,
-            <<"interface">> => atom_to_binary(Interface),
-            <<"pythonpath">> => PythonPath,
-            <<"threads">> => Threads,
-            <<"script_name">> => <<>>,
-            <<"response_window">> => ?WINDOW,
-            <<"request_window">> => ?WINDOW,
-            <<"heartbeat">> => ?HEARTBEAT,
-            <<"multiprocess">> => Size > 1
-        }
+        boot => boot(Config)
+    }.
+
+%% PROTOCOL.md, section 4.1.
+boot(#{app := App, worker_class := Interface, workers := Size} = Config) ->
+    #{pythonpath := PythonPath, threads := Threads, loop := Loop, lifespan := Lifespan} = Config,
+    #{
+        <<"app">> => App,
+        <<"interface">> => atom_to_binary(Interface),
+        <<"pythonpath">> => PythonPath,
+        <<"threads">> => Threads,
+        <<"script_name">> => <<>>,
+        <<"response_window">> => ?WINDOW,
+        <<"request_window">> => ?WINDOW,
+        <<"heartbeat">> => ?HEARTBEAT,
+        <<"multiprocess">> => Size > 1,
+        <<"loop">> => atom_to_binary(Loop),
+        <<"lifespan">> => atom_to_binary(Lifespan),
+        <<"lifespan_timeout">> => maps:get(lifespan_timeout, Config),
+        <<"max_concurrent">> => maps:get(max_concurrent, Config)
     }.
 
 value(false) -> false;

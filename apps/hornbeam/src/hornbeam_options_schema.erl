@@ -31,7 +31,7 @@
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
 options() ->
-    server() ++ workers() ++ limits() ++ state() ++ python() ++ later().
+    server() ++ workers() ++ limits() ++ state() ++ python() ++ asgi() ++ later().
 
 server() ->
     [
@@ -50,12 +50,12 @@ server() ->
 
 workers() ->
     [
-        until(row(worker_class, {one_of, [wsgi, asgi]}, wsgi, "",
-            "The interface that the application speaks."), [wsgi]),
+        row(worker_class, {one_of, [wsgi, asgi]}, wsgi, "",
+            "The interface that the application speaks."),
         derived(row(workers, {integer, 1, 1024}, undefined, "", "Python processes."),
             fun(_) -> erlang:system_info(schedulers_online) end, <<"number of schedulers">>),
         row(threads, {integer, 1, 1024}, 1, "",
-            "Requests that one worker runs at once, each in a thread."),
+            "Requests that one worker runs at once, each in a thread. For WSGI."),
         row(max_requests, {limit, 0, 1 bsl 32}, infinity, "requests",
             "A worker that has served as many is replaced by a fresh one; 0 is `infinity`."),
         row(max_requests_jitter, {integer, 0, 1 bsl 32}, 0, "requests",
@@ -118,10 +118,22 @@ python() ->
         Env#{hidden => true}
     ].
 
+asgi() ->
+    [
+        row(loop, {one_of, [auto, asyncio, uvloop]}, auto, "",
+            "The event loop of an ASGI worker; `auto` is uvloop when it is installed."),
+        row(lifespan, {one_of, [auto, on, off]}, auto, "",
+            "ASGI start-up and shutdown events; `auto` sends them to applications that take them. "
+            "WSGI has none."),
+        row(lifespan_timeout, {integer, 1, ?DAY}, 30000, "ms",
+            "What an ASGI application may take for its start-up, and for its shutdown."),
+        row(max_concurrent, {integer, 1, 65536}, 1000, "requests",
+            "Requests that one ASGI worker runs at once, handshakes of WebSockets included; more "
+            "wait in the queue.")
+    ].
+
 later() ->
     [
-        until(row(lifespan, {one_of, [auto, on, off]}, auto, "",
-            "ASGI start-up and shutdown events; WSGI has none."), [auto, off]),
         until(row(ssl, boolean, false, "", "TLS on every address."), [false]),
         until(row(certfile, optional_text, undefined, "",
             "The certificate chain for `ssl`, PEM."), [undefined]),

@@ -6,22 +6,31 @@
 %% hands back itself.
 -module(hornbeam_prefetch).
 
--export([new/1, sample/3, limit/1]).
+-export([new/1, fixed/1, sample/3, limit/1]).
 -export_type([state/0]).
 
 -define(BUDGET_US, 1000).
 -define(MOST, 64).
 
 %% Worker threads, and microseconds of one thread per request (infinity before the first
-%% measurement).
--opaque state() :: {Threads :: pos_integer(), ServiceUs :: number() | infinity}.
+%% measurement); or a limit that is given.
+-opaque state() ::
+    {Threads :: pos_integer(), ServiceUs :: number() | infinity}
+    | {fixed, Limit :: pos_integer()}.
 
 -spec new(Threads :: pos_integer()) -> state().
 new(Threads) ->
     {Threads, infinity}.
 
+%% @doc No prefetch: the worker itself starts up to Limit requests.
+-spec fixed(Limit :: pos_integer()) -> state().
+fixed(Limit) ->
+    {fixed, Limit}.
+
 %% @doc The worker was busy for BusyUs microseconds and answered N requests in them.
 -spec sample(BusyUs :: non_neg_integer(), N :: pos_integer(), state()) -> state().
+sample(_, _, {fixed, _} = State) ->
+    State;
 sample(BusyUs, N, {Threads, Before}) ->
     Service = BusyUs * Threads / N,
     {Threads, smooth(Service, Before)}.
@@ -32,6 +41,8 @@ smooth(Service, Before) -> Before + (Service - Before) / 4.
 
 %% @doc Requests the worker may hold at once: one per thread, and the prefetch.
 -spec limit(state()) -> pos_integer().
+limit({fixed, Limit}) ->
+    Limit;
 limit({Threads, infinity}) ->
     Threads;
 limit({Threads, Service}) ->

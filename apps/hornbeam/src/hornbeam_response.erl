@@ -5,7 +5,7 @@
 %% Pure but for the clock of Cowboy's `date'; runs in the connection process.
 -module(hornbeam_response).
 
--export([whole/4, head/3, data/2, file/2, fin/3, refuse/3, failed/2]).
+-export([whole/4, head/3, data/2, file/2, fin/3, push/3, refuse/3, failed/2, early/3]).
 -export_type([context/0]).
 
 %% What the response depends on.
@@ -93,6 +93,21 @@ fin(Trailers, true, Context) when map_size(Trailers) > 0 ->
 fin(_, true, Context) ->
     [{data, fin, <<>>} | ending(Context)].
 
+%% @doc A promise of what the client is going to ask for (RFC 9113, 8.4): only over HTTP/2, and not
+%% for what is pushed itself. Cowboy drops it where the client takes none.
+-spec push(Path :: binary(), cowboy:http_headers(), cowboy_req:req()) -> cowboy_stream:commands().
+push(<<"/", _/binary>> = Target, Headers, #{version := 'HTTP/2', streamid := Id} = Req) when
+    Id band 1 =:= 1
+->
+    #{scheme := Scheme, host := Host, port := Port} = Req,
+    {Path, Query} = target(binary:split(Target, <<"?">>)),
+    [{push, <<"GET">>, Scheme, Host, Port, Path, Query, Headers}];
+push(_, _, _) ->
+    [].
+
+target([Path]) -> {Path, <<>>};
+target([Path, Query]) -> {Path, Query}.
+
 %% @doc An answer of the node itself, with one line of text that says why.
 -spec refuse(400..599, Reason :: binary(), context()) -> cowboy_stream:commands().
 refuse(Status, Reason, #{method := Method} = Context) ->
@@ -140,3 +155,17 @@ failed({failed, queue_full}, Context) ->
     refuse(503, <<"too many requests are waiting">>, Context);
 failed({failed, queue_timeout}, Context) ->
     refuse(503, <<"no worker became free in time">>, Context).
+
+%% @doc What Cowboy is about to answer to what it cannot read, in our form.
+-spec early(cowboy_stream:reason(), cowboy_stream:partial_req(), Resp) -> Resp when
+    Resp :: cowboy_stream:resp_command().
+early(Reason, Partial, {response, Status, Headers, _}) ->
+    Context = #{
+        method => maps:get(method, Partial, <<"GET">>), version => 'HTTP/1.1', close => true
+    },
+    [{response, _, Ours, Body}, stop] =
+        refuse(cow_http:status_to_integer(Status), human(Reason), Context),
+    {response, Status, maps:merge(Headers, Ours), Body}.
+
+human({_, _, Text}) when is_atom(Text) -> atom_to_binary(Text);
+human(_) -> <<"the request cannot be read">>.

@@ -229,16 +229,8 @@ forget_messages(Timer, #stream{to = To, granting = Granting}) ->
     Resp,
     cowboy:opts()
 ) -> Resp when Resp :: cowboy_stream:resp_command().
-early_error(_, Reason, Partial, {response, Status, Headers, _}, _) ->
-    Context = #{
-        method => maps:get(method, Partial, <<"GET">>), version => 'HTTP/1.1', close => true
-    },
-    [{response, _, Ours, Body}, stop] =
-        hornbeam_response:refuse(cow_http:status_to_integer(Status), human(Reason), Context),
-    {response, Status, maps:merge(Headers, Ours), Body}.
-
-human({_, _, Text}) when is_atom(Text) -> atom_to_binary(Text);
-human(_) -> <<"the request cannot be read">>.
+early_error(_, Reason, Partial, Response, _) ->
+    hornbeam_response:early(Reason, Partial, Response).
 
 %%% Requests out
 
@@ -305,6 +297,10 @@ event({file, Path, Offset, Bytes}, #stream{has_body = HasBody} = Stream) ->
     {hornbeam_response:file({Path, Offset, Bytes}, HasBody), Stream};
 event({fin, Trailers}, #stream{has_body = HasBody, context = Context} = Stream) ->
     {hornbeam_response:fin(Trailers, HasBody, Context), Stream#stream{phase = closed}};
+event({inform, Status, Headers}, #stream{phase = waiting} = Stream) ->
+    {[{inform, Status, Headers}], Stream};
+event({push, Path, Headers}, #stream{req = Req} = Stream) ->
+    {hornbeam_response:push(Path, Headers, Req), Stream};
 event({credit, N}, #stream{body_credit = Credit} = Stream) ->
     read_on(forward_body(Stream#stream{body_credit = Credit + N}));
 event(Failure, Stream) ->

@@ -27,7 +27,9 @@
     python := binary(),
     env := [{string(), string() | false}],
     %% For hornbeam_worker_traffic.
+    worker_class := wsgi | asgi,
     threads := pos_integer(),
+    max_concurrent := pos_integer(),
     timeout := timeout(),
     response_window := pos_integer(),
     request_window := pos_integer(),

@@ -18,7 +18,10 @@
 -include("hornbeam_wire.hrl").
 
 -type options() :: #{
+    worker_class := wsgi | asgi,
+    %% Requests that the worker runs at once: of a WSGI application, of an ASGI application.
     threads := pos_integer(),
+    max_concurrent := pos_integer(),
     %% Milliseconds.
     timeout := timeout(),
     %% Bytes.
@@ -54,7 +57,7 @@
 
 %% @doc No traffic, and none allowed before `open_limit/1'.
 -spec new(hornbeam_pool:pool(), hornbeam_pool:index(), options()) -> state().
-new(Pool, Index, #{threads := Threads} = Options) ->
+new(Pool, Index, Options) ->
     close_limit(#traffic{
         pool = Pool,
         index = Index,
@@ -62,9 +65,13 @@ new(Pool, Index, #{threads := Threads} = Options) ->
         exchanges = hornbeam_exchanges:new(
             maps:with([timeout, response_window, request_window], Options)
         ),
-        prefetch = hornbeam_prefetch:new(Threads),
+        prefetch = prefetch(Options),
         heard = now_ms()
     }).
+
+%% An event loop starts whatever it is given: nothing waits behind anything.
+prefetch(#{worker_class := wsgi, threads := Threads}) -> hornbeam_prefetch:new(Threads);
+prefetch(#{worker_class := asgi, max_concurrent := Max}) -> hornbeam_prefetch:fixed(Max).
 
 %% @doc The same for the next operating-system process of the worker.
 -spec renew(state()) -> state().

@@ -24,7 +24,7 @@ defaults_test() ->
         pythonpath => [<<".">>], python => undefined,
         venv => undefined, env => [], lifespan => auto, ssl => false, certfile => undefined,
         keyfile => undefined, websocket_timeout => 60000, websocket_max_frame_size => 16777216,
-        hooks => #{}
+        hooks => #{}, loop => auto, lifespan_timeout => 30000, max_concurrent => 1000
     },
     ?assertEqual(Expected, maps:remove(bind, Config)),
     ?assertMatch(#{bind := [#{address := {inet, {127, 0, 0, 1}}, port := 8000}]}, Config).
@@ -81,7 +81,10 @@ good() ->
         {env, #{"B" => "2", <<"A">> => <<"1">>}, [{<<"A">>, <<"1">>}, {<<"B">>, <<"2">>}]},
         {env, [{"A", ""}, {"B", false}], [{<<"A">>, <<>>}, {<<"B">>, false}]},
         {env, #{}, []},
-        {worker_class, wsgi, wsgi}, {lifespan, off, off}, {ssl, false, false},
+        {worker_class, wsgi, wsgi}, {worker_class, asgi, asgi}, {lifespan, off, off},
+        {lifespan, on, on}, {loop, asyncio, asyncio}, {loop, uvloop, uvloop},
+        {lifespan_timeout, 1, 1}, {max_concurrent, 1, 1}, {max_concurrent, 65536, 65536},
+         {ssl, false, false},
         {websocket_timeout, 60000, 60000}, {hooks, #{}, #{}},
         {hooks, #{on_error => fun erlang:max/2}, #{on_error => fun erlang:max/2}}
     ].
@@ -111,6 +114,8 @@ bad() ->
         {env, "A=1"}, {env, #{a => "1"}}, {env, #{"A" => 1}}, {env, #{"A=B" => "1"}}, {env,
             #{"" => "1"}},
         {env, #{"A" => true}}, {env, [{"A", "1"}, {<<"A">>, "2"}]}, {env, [{"A", "1"} | x]},
+        {loop, trio}, {lifespan_timeout, 0}, {lifespan_timeout, infinity},
+        {max_concurrent, 0}, {max_concurrent, 65537}, {max_concurrent, infinity},
         {worker_class, "wsgi"}, {worker_class, tornado}, {lifespan, true}, {ssl, on},
         {certfile, cert}, {websocket_timeout, 0}, {websocket_max_frame_size, 0},
         {hooks, []}, {hooks, #{on_request => fun() -> ok end}}, {hooks, #{on_start => fun(X) ->
@@ -120,7 +125,7 @@ bad() ->
 %% Of the right type, and of no effect yet.
 not_available() ->
     [
-        {worker_class, asgi}, {lifespan, on}, {ssl, true}, {certfile, "cert.pem"}, {keyfile,
+        {ssl, true}, {certfile, "cert.pem"}, {keyfile,
             "key.pem"},
         {websocket_timeout, 1}, {websocket_max_frame_size, 1}
     ].

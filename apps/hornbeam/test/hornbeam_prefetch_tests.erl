@@ -37,3 +37,9 @@ quick_requests_bring_it_back_test() ->
     Slow = lists:duplicate(20, {10000, 1}),
     ?assertEqual(1, limit(1, Slow ++ lists:duplicate(5, {20, 1}))),
     ?assert(limit(1, Slow ++ lists:duplicate(30, {20, 1})) > 20).
+
+%% What an event loop runs at once does not depend on how long it takes.
+a_fixed_limit_stays_test() ->
+    Prefetch = hornbeam_prefetch:fixed(1000),
+    ?assertEqual(1000, hornbeam_prefetch:limit(Prefetch)),
+    ?assertEqual(1000, hornbeam_prefetch:limit(hornbeam_prefetch:sample(1000000, 1, Prefetch))).

@@ -154,3 +154,22 @@ failures() ->
         end}
      || {Failure, Status} <- Table
     ].
+
+%% What an application asks to be pushed, and the promise it becomes.
+pushes_test_() ->
+    Req = #{
+        version => 'HTTP/2', streamid => 3, scheme => <<"https">>, host => <<"h">>, port => 443
+    },
+    Headers = #{<<"accept">> => <<"text/css">>},
+    Promise = fun(Path, Query) ->
+        [{push, <<"GET">>, <<"https">>, <<"h">>, 443, Path, Query, Headers}]
+    end,
+    Table = [
+        {"a path", <<"/a.css">>, Req, Promise(<<"/a.css">>, <<>>)},
+        {"a path with a query", <<"/a?b?c">>, Req, Promise(<<"/a">>, <<"b?c">>)},
+        {"nothing over HTTP/1.1", <<"/a">>, Req#{version := 'HTTP/1.1'}, []},
+        {"nothing for what is pushed itself", <<"/a">>, Req#{streamid := 4}, []},
+        {"nothing that is no path", <<"https://h/a">>, Req, []}
+    ],
+    [{Name, ?_assertEqual(Expected, hornbeam_response:push(Target, Headers, R))}
+     || {Name, Target, R, Expected} <- Table].
