@@ -8,7 +8,7 @@
 -module(hornbeam_pool).
 
 -export([new/2, delete/1, set_worker/3, lookup/1]).
--export([claim/1, release/3, set_limit/3, load/2, limit/2]).
+-export([claim/1, release/3, set_limits/3, load/2, limit/2]).
 -export([enqueued/2, queued/1, queue/1, set_queue/2, worker/2, workers/1, config/1]).
 -export([opened/1, closed/1, open_count/1, set_draining/1, is_draining/1]).
 -export_type([pool/0, name/0, index/0, config/0]).
@@ -27,7 +27,7 @@
 -record(pool, {
     name :: name(),
     config :: config(),
-    %% worker I: load at 2I+2, limit at 2I+3; then ?QUEUED, ?OPEN, ?DRAINING
+    %% ?QUEUED, ?OPEN, ?DRAINING; then for each worker load, limit and gather
     counters :: atomics:atomics_ref()
 }).
 -opaque pool() :: #pool{}.
@@ -35,14 +35,15 @@
 -define(QUEUED, 1).
 -define(OPEN, 2).
 -define(DRAINING, 3).
--define(LOAD(I), (2 * (I) + 2)).
--define(LIMIT(I), (2 * (I) + 3)).
+-define(LOAD(I), (3 * (I) + 1)).
+-define(LIMIT(I), (3 * (I) + 2)).
+-define(GATHER(I), (3 * (I) + 3)).
 
 %% @doc A pool without workers; `set_worker/3' and `set_queue/2' complete it.
 -spec new(name(), config()) -> pool().
 new(Name, #{size := Size} = Config) ->
     Pool = #pool{
-        name = Name, config = Config, counters = atomics:new(?LIMIT(Size), [{signed, true}])
+        name = Name, config = Config, counters = atomics:new(?GATHER(Size), [{signed, true}])
     },
     persistent_term:put({?MODULE, Name}, Pool),
     Pool.
@@ -64,9 +65,9 @@ lookup(Name) ->
 %% @doc A worker process has started, or started again: what an earlier one held is gone. Workers
 %% of a pool start one after the other, by their supervisor.
 -spec set_worker(index(), pid(), pool()) -> ok.
-set_worker(Index, Pid, #pool{name = Name, counters = C, config = #{size := Size}}) ->
+set_worker(Index, Pid, #pool{name = Name, counters = C, config = #{size := Size}} = Pool) ->
     atomics:put(C, ?LOAD(Index), 0),
-    atomics:put(C, ?LIMIT(Index), 0),
+    ok = set_limits(Index, {0, 0}, Pool),
     None = erlang:make_tuple(Size, undefined),
     Workers = persistent_term:get({?MODULE, Name, workers}, None),
     persistent_term:put({?MODULE, Name, workers}, setelement(Index, Workers, Pid)).
@@ -90,12 +91,21 @@ workers(#pool{name = Name}) ->
 -spec config(pool()) -> config().
 config(#pool{config = Config}) -> Config.
 
-%% @doc Take a slot of the least loaded worker that has one.
+%% @doc Take a slot of the first worker that requests are gathered at, else of the least loaded one
+%% that has any.
 -spec claim(pool()) -> {ok, index()} | full.
 claim(#pool{counters = C, config = #{size := Size}} = Pool) ->
-    case least(Size, C, none, infinity) of
+    case gathering(1, Size, C) of
         none -> full;
         Index -> take(Index, C, Pool)
+    end.
+
+gathering(I, Size, C) when I > Size ->
+    least(Size, C, none, infinity);
+gathering(I, Size, C) ->
+    case atomics:get(C, ?LOAD(I)) < atomics:get(C, ?GATHER(I)) of
+        true -> I;
+        false -> gathering(I + 1, Size, C)
     end.
 
 least(0, _, Best, _) -> Best;
@@ -124,10 +134,12 @@ release(Index, N, #pool{counters = C}) ->
     atomics:sub(C, ?LOAD(Index), N),
     atomics:get(C, ?QUEUED) > 0.
 
-%% @doc How many requests the worker may hold at once; 0 keeps it out of the choice.
--spec set_limit(index(), non_neg_integer(), pool()) -> ok.
-set_limit(Index, Limit, #pool{counters = C}) ->
-    atomics:put(C, ?LIMIT(Index), Limit).
+%% @doc How many requests are gathered at the worker and how many it may hold at once; zeros keep it
+%% out of the choice.
+-spec set_limits(index(), hornbeam_prefetch:limits(), pool()) -> ok.
+set_limits(Index, {Gather, Limit}, #pool{counters = C}) ->
+    atomics:put(C, ?LIMIT(Index), Limit),
+    atomics:put(C, ?GATHER(Index), Gather).
 
 -spec load(index(), pool()) -> integer().
 load(Index, #pool{counters = C}) -> atomics:get(C, ?LOAD(Index)).

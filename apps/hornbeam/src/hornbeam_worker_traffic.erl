@@ -44,10 +44,12 @@
     exchanges :: hornbeam_exchanges:state(),
     calls = hornbeam_calls:new() :: hornbeam_calls:state(),
     prefetch :: hornbeam_prefetch:state(),
-    %% limit last written to the pool
-    limit = 0 :: non_neg_integer(),
-    %% microseconds: the worker has had work without a pause since then, or since its last answer
-    busy_since = 0 :: integer(),
+    %% limits last written to the pool
+    limits = {0, 0} :: hornbeam_prefetch:limits(),
+    %% microseconds: when packets of OPENs left, by the lowest id in each, newest first
+    sent = [] :: [{hornbeam_wire:exchange_id(), integer()}],
+    %% microseconds: the last answer
+    answered_at = 0 :: integer(),
     %% milliseconds: the last sign of life
     heard :: integer(),
     %% requests that the process of now has answered
@@ -70,8 +72,10 @@ new(Pool, Index, Options) ->
     }).
 
 %% An event loop starts whatever it is given: nothing waits behind anything.
-prefetch(#{worker_class := wsgi, threads := Threads}) -> hornbeam_prefetch:new(Threads);
-prefetch(#{worker_class := asgi, max_concurrent := Max}) -> hornbeam_prefetch:fixed(Max).
+prefetch(#{worker_class := wsgi, threads := Threads}) ->
+    hornbeam_prefetch:new(Threads, erlang:system_info(schedulers_online));
+prefetch(#{worker_class := asgi, max_concurrent := Max}) ->
+    hornbeam_prefetch:fixed(Max, erlang:system_info(schedulers_online)).
 
 %% @doc The same for the next operating-system process of the worker.
 -spec renew(state()) -> state().
@@ -85,18 +89,14 @@ renew(#traffic{pool = Pool, index = Index, options = Options, exchanges = X}) ->
 %% @doc Requests whose slots are claimed, in one packet.
 -spec open([{hornbeam_exchanges:to(), hornbeam_wire:request()}, ...], Link, state()) -> state() when
     Link :: hornbeam_link:link().
-open(Requests, Link, #traffic{exchanges = X0, busy_since = Since} = T) ->
-    Now = now_ms(),
-    {Opens, X} = lists:mapfoldl(
+open(Requests, Link, #traffic{exchanges = X0, sent = Sent} = T) ->
+    NowUs = now_us(),
+    Now = NowUs div 1000,
+    {[{First, _, _} | _] = Opens, X} = lists:mapfoldl(
         fun({To, Request}, Acc) -> hornbeam_exchanges:open(To, Request, Now, Acc) end, X0, Requests
     ),
     ok = hornbeam_link:open_exchanges(Opens, Link),
-    Busy =
-        case hornbeam_exchanges:running(X0) of
-            0 -> now_us();
-            _ -> Since
-        end,
-    T#traffic{exchanges = X, busy_since = Busy}.
+    T#traffic{exchanges = X, sent = [{First, NowUs} | Sent]}.
 
 %% @doc A request that was sent here just before the limit became 0 goes back to the queue.
 -spec refuse({hornbeam_exchanges:to(), hornbeam_wire:request()}, state()) -> ok.
@@ -166,14 +166,34 @@ handle([Message | Rest], Effects, X, Replies, #traffic{calls = Calls0} = T) ->
         {error, Error} -> {error, Error, Effects, X, Replies, T}
     end.
 
-answers(NewestFirst, #traffic{prefetch = P0, busy_since = Since, answered = Before} = T) ->
-    case carry_out(lists:reverse(NewestFirst), T) of
+answers(NewestFirst, #traffic{answered = Before} = T) ->
+    Effects = lists:reverse(NewestFirst),
+    case carry_out(Effects, T) of
         Answers when Answers > 0 ->
-            Now = now_us(),
-            P = hornbeam_prefetch:sample(max(0, Now - Since), Answers, P0),
-            relimit(T#traffic{prefetch = P, busy_since = Now, answered = Before + Answers});
+            sample(Effects, Answers, T#traffic{answered = Before + Answers});
         _ ->
             T
+    end.
+
+%% The worker was busy with these answers since its last ones, or since it was sent the first of
+%% them, when that was later: until then it waited for the node.
+sample(Effects, Answers, #traffic{prefetch = P0, answered_at = Last, sent = Sent} = T) ->
+    Now = now_us(),
+    {Since, Left} = sent_at(first_id(Effects), Sent, Last),
+    P = hornbeam_prefetch:sample(max(0, Now - max(Last, Since)), Answers, P0),
+    relimit(T#traffic{prefetch = P, answered_at = Now, sent = Left}).
+
+first_id([{event, _, Id, _} | _]) -> Id;
+first_id([_ | Rest]) -> first_id(Rest);
+first_id([]) -> 0.
+
+%% Packets older than the one with this id are answered, or as good as that.
+sent_at(0, Sent, Default) ->
+    {Default, Sent};
+sent_at(Id, Sent, Default) ->
+    case lists:splitwith(fun({First, _}) -> First > Id end, Sent) of
+        {Newer, [{_, At} = Packet | _]} -> {At, Newer ++ [Packet]};
+        {Newer, []} -> {Default, Newer}
     end.
 
 %% How many requests were answered: slots released, less what was handed back.
@@ -242,24 +262,24 @@ fail_all(Started, #traffic{exchanges = X0, calls = Calls} = T) ->
 %% @doc The worker may hold as many requests as was measured.
 -spec open_limit(state()) -> state().
 open_limit(#traffic{prefetch = P} = T) ->
-    write_limit(hornbeam_prefetch:limit(P), T).
+    write_limits(hornbeam_prefetch:limits(P), T).
 
 %% @doc The worker gets nothing new.
 -spec close_limit(state()) -> state().
 close_limit(#traffic{index = Index, pool = Pool} = T) ->
-    ok = hornbeam_pool:set_limit(Index, 0, Pool),
-    T#traffic{limit = 0}.
+    ok = hornbeam_pool:set_limits(Index, {0, 0}, Pool),
+    T#traffic{limits = {0, 0}}.
 
 %% A limit of 0 was set by whoever closed it.
-relimit(#traffic{limit = 0} = T) -> T;
+relimit(#traffic{limits = {0, 0}} = T) -> T;
 relimit(T) -> open_limit(T).
 
-write_limit(Limit, #traffic{limit = Limit} = T) ->
+write_limits(Limits, #traffic{limits = Limits} = T) ->
     T;
-write_limit(Limit, #traffic{index = Index, pool = Pool, limit = Before} = T) ->
-    ok = hornbeam_pool:set_limit(Index, Limit, Pool),
+write_limits({_, Limit} = Limits, #traffic{index = Index, pool = Pool, limits = {_, Before}} = T) ->
+    ok = hornbeam_pool:set_limits(Index, Limits, Pool),
     _ = Limit > Before andalso hornbeam_pool:queued(Pool) > 0 andalso hornbeam_queue:capacity(Pool),
-    T#traffic{limit = Limit}.
+    T#traffic{limits = Limits}.
 
 %%% Figures
 
@@ -280,7 +300,7 @@ silent_for(#traffic{heard = Heard}) -> max(0, now_ms() - Heard).
 -spec info(state()) -> #{
     load := integer(), limit := non_neg_integer(), served := non_neg_integer()
 }.
-info(#traffic{index = Index, pool = Pool, limit = Limit, answered = Answered}) ->
+info(#traffic{index = Index, pool = Pool, limits = {_, Limit}, answered = Answered}) ->
     #{load => hornbeam_pool:load(Index, Pool), limit => Limit, served => Answered}.
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -1,17 +1,21 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc How many requests a worker may hold, from what was measured.
+%% @doc How many requests a worker may hold and how many are gathered at it, from what was measured.
 -module(hornbeam_prefetch_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 
-limit(Threads, Samples) ->
-    hornbeam_prefetch:limit(
+limits(Threads, Schedulers, Samples) ->
+    hornbeam_prefetch:limits(
         lists:foldl(
             fun({Us, N}, P) -> hornbeam_prefetch:sample(Us, N, P) end,
-            hornbeam_prefetch:new(Threads),
+            hornbeam_prefetch:new(Threads, Schedulers),
             Samples
         )
     ).
+
+limit(Threads, Samples) ->
+    {_, Limit} = limits(Threads, 1, Samples),
+    Limit.
 
 limits_test_() ->
     Table = [
@@ -27,19 +31,55 @@ limits_test_() ->
     ],
     [{Name, ?_assertEqual(Expected, limit(T, S))} || {Name, T, S, Expected} <- Table].
 
-a_single_pause_at_most_halves_the_prefetch_test() ->
-    ?assertEqual(1 + 24, limit(1, [{20, 1}, {10000, 1}])).
+gather_test_() ->
+    Table = [
+        {"before a measurement every worker gets its share", 4, 1, [], 1},
+        {"an eighth of the bound: 64, but never more than it may hold", 1, 1, [{16, 1}], 63},
+        {"never more than the bound of the prefetch", 1, 1, [{1, 1}], 64},
+        {"half of the bound: four", 1, 1, [{64, 1}], 4},
+        {"from the bound on nobody waits behind another", 1, 1, [{128, 1}], 1},
+        {"nor behind slow ones", 1, 1, [{10000, 1}], 1},
+        {"four schedulers feed four workers", 1, 4, [{16, 1}], 16}
+    ],
+    [
+        {Name, ?_assertMatch({Expected, _}, limits(T, S, Samples))}
+     || {Name, T, S, Samples, Expected} <- Table
+    ].
+
+gather_is_within_the_limit_test() ->
+    [
+        ?assert(Gather >= 1 andalso Gather =< Limit)
+     || Us <- [1, 7, 20, 63, 64, 500, 20000],
+        Schedulers <- [1, 3, 64],
+        {Gather, Limit} <- [limits(1, Schedulers, [{Us, 1}])]
+    ].
+
+a_single_pause_changes_nothing_test() ->
+    ?assertEqual(1 + 47, limit(1, [{20, 1}, {10000, 1}])).
+
+a_machine_that_does_other_work_changes_little_test() ->
+    Disturbed = [{Us, 1} || _ <- lists:seq(1, 50), Us <- [20, 20, 100, 60]],
+    ?assert(limit(1, Disturbed) > 40).
 
 slow_requests_end_the_prefetch_within_a_few_samples_test() ->
-    ?assertEqual(1, limit(1, [{20, 1} | lists:duplicate(8, {10000, 1})])).
+    ?assertEqual(1, limit(1, [{20, 1} | lists:duplicate(12, {10000, 1})])).
+
+an_application_of_quick_and_slow_requests_is_not_taken_for_a_quick_one_test() ->
+    Mixed = lists:append(lists:duplicate(20, [{20, 1}, {20, 1}, {20000, 1}])),
+    {Gather, Limit} = limits(1, 1, Mixed),
+    ?assertEqual(1, Gather),
+    ?assert(Limit =< 8).
 
 quick_requests_bring_it_back_test() ->
     Slow = lists:duplicate(20, {10000, 1}),
-    ?assertEqual(1, limit(1, Slow ++ lists:duplicate(5, {20, 1}))),
+    ?assertEqual(1, limit(1, Slow)),
     ?assert(limit(1, Slow ++ lists:duplicate(30, {20, 1})) > 20).
 
 %% What an event loop runs at once does not depend on how long it takes.
 a_fixed_limit_stays_test() ->
-    Prefetch = hornbeam_prefetch:fixed(1000),
-    ?assertEqual(1000, hornbeam_prefetch:limit(Prefetch)),
-    ?assertEqual(1000, hornbeam_prefetch:limit(hornbeam_prefetch:sample(1000000, 1, Prefetch))).
+    Prefetch = hornbeam_prefetch:fixed(1000, 1),
+    ?assertEqual({1, 1000}, hornbeam_prefetch:limits(Prefetch)),
+    Slow = hornbeam_prefetch:sample(1000000, 1, Prefetch),
+    ?assertEqual({1, 1000}, hornbeam_prefetch:limits(Slow)),
+    Quick = hornbeam_prefetch:sample(10, 1, Prefetch),
+    ?assertEqual({64, 1000}, hornbeam_prefetch:limits(Quick)).

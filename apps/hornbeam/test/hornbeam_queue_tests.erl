@@ -34,7 +34,7 @@ wait(N, Pool) -> hornbeam_queue:enqueue(to(N), request(N), Pool).
 %% The slots of a worker, served by this process.
 serve(Index, Slots, Pool) ->
     ok = hornbeam_pool:set_worker(Index, self(), Pool),
-    ok = hornbeam_pool:set_limit(Index, Slots, Pool),
+    ok = hornbeam_pool:set_limits(Index, {1, Slots}, Pool),
     hornbeam_queue:capacity(Pool).
 
 %% One slot is free again.
