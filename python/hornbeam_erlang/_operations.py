@@ -8,7 +8,7 @@ sent by it. Runs in any thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from inspect import signature
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
@@ -50,6 +50,22 @@ def synchronous(operation: Callable[P, Request[T]]) -> Callable[P, T]:
     return described(carry_out, operation, "hornbeam_erlang")
 
 
+def asynchronous(operation: Callable[P, Request[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The coroutine function that carries `operation` out while its event loop goes on.
+
+    A task that is cancelled meanwhile gives the call up; the node may have done it all the same.
+    """
+    name = operation.__name__
+
+    @wraps(operation)
+    async def carry_out(*args: P.args, **kwargs: P.kwargs) -> T:
+        service, positional, keyword, read, timeout_ms = operation(*args, **kwargs)
+        found = await _calls.call_service_async(service, positional, keyword, timeout_ms, name)
+        return read(found)
+
+    return described(carry_out, operation, "hornbeam_erlang.aio")
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -59,7 +75,7 @@ def described(function: F, operation: Callable[..., Any], module: str) -> F:
     result = parameters.return_annotation.removeprefix("Request[").removesuffix("]")
     public = parameters.replace(return_annotation=result)
     vars(function)["__signature__"] = public
-    function.__annotations__["return"] = result
+    function.__annotations__ = {**operation.__annotations__, "return": result}
     function.__module__ = module
     del vars(function)["__wrapped__"]
     return function

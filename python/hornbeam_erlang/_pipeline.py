@@ -89,6 +89,9 @@ class Batch:
         ]
         return Request("state.pipeline", [operations], {}, self._take)
 
+    def _is_due(self, kind: type[BaseException] | None) -> bool:
+        return kind is None and bool(self._queue_of)
+
     def _take(self, outcomes: list[Any]) -> None:
         for (name, request, pending), outcome in zip(self._queue_of, outcomes, strict=True):
             if type(outcome) is list:
@@ -111,9 +114,27 @@ class Pipeline(Batch):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None and self._queue_of:
+        if self._is_due(kind):
             service, positional, keyword, read, timeout_ms = self._request()
             read(_calls.call_service(service, positional, keyword, timeout_ms, "pipeline"))
+
+
+class AsyncPipeline(Batch):
+    """See `hornbeam_erlang.aio.pipeline`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_due(kind):
+            service, positional, keyword, read, timeout_ms = self._request()
+            call = _calls.call_service_async
+            read(await call(service, positional, keyword, timeout_ms, "pipeline"))
 
 
 def pipeline() -> Pipeline:

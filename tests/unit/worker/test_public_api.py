@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
 
 import pytest
 
 import hornbeam_erlang
-from hornbeam_erlang import _calls, _state, errors, terms
+from hornbeam_erlang import _calls, _state, aio, errors, terms
 from hornbeam_erlang._calls import call_service, register_service, unregister_service
 
 EXPECTED = {
@@ -68,6 +69,24 @@ def test_operations_look_like_functions() -> None:
     assert (incr.__doc__ or "").startswith("Adds `delta`")
     assert inspect.get_annotations(incr)["return"] == "int"
     assert str(inspect.signature(hornbeam_erlang.state_info)) == "() -> 'dict[str, int | None]'"
+
+
+def test_async_twins() -> None:
+    """Each operation has a coroutine function of the same name, parameters and result in `aio`."""
+    for name in aio.__all__:
+        twin, function = getattr(aio, name), getattr(hornbeam_erlang, name)
+        if name == "pipeline":
+            continue
+        assert inspect.iscoroutinefunction(twin), name
+        assert inspect.signature(twin) == inspect.signature(function)
+        assert (twin.__doc__, twin.__module__) == (function.__doc__, "hornbeam_erlang.aio")
+    assert {name for name in hornbeam_erlang.__all__ if name.startswith("state_")} < {*aio.__all__}
+
+
+def test_async_outside_a_worker() -> None:
+    """Outside a worker the coroutines raise NotConnected, too."""
+    with pytest.raises(hornbeam_erlang.NotConnected, match="state_get: this process is not"):
+        asyncio.run(aio.state_get("key"))
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 2**32])

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on shared state, in one thread of one worker: hornbeam's, and Redis' by redis-py.
+
+`/operations?count` runs every operation once by every store, in turns, and answers what each took;
+`/fill?prefix&count` adds keys, `/keys?count` says what ten matches among them take. Times are
+microseconds of one operation.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import hornbeam_erlang as hornbeam
+
+Operation = Callable[[], object]
+
+KEYS = [f"bench:{number}" for number in range(100)]
+VALUE = "0123456789" * 5
+CHUNK = 1000  # keys that are set in one round trip
+
+
+def timed(operation: Operation, count: int) -> float:
+    """Microseconds of one of `count` operations, after some that are not measured."""
+    for _ in range(max(1, count // 20)):
+        operation()
+    begin = perf_counter()
+    for _ in range(count):
+        operation()
+    return (perf_counter() - begin) / count * 1e6
+
+
+def hornbeam_pipeline() -> object:
+    with hornbeam.pipeline() as pipeline:
+        for key in COUNTERS:
+            pipeline.incr(key)
+    return pipeline.results
+
+
+COUNTERS = [f"counter:{number}" for number in range(100)]
+
+
+def hornbeam_operations() -> dict[str, Operation]:
+    hornbeam.state_set_multi(dict.fromkeys(KEYS, VALUE))
+    return {
+        "incr": lambda: hornbeam.state_incr("counter"),
+        "get": lambda: hornbeam.state_get("bench:7"),
+        "set": lambda: hornbeam.state_set("bench:7", VALUE),
+        "get of 100 keys": lambda: hornbeam.state_get_multi(KEYS),
+        "pipeline of 100 incr": hornbeam_pipeline,
+    }
+
+
+def redis_operations(**where: Any) -> dict[str, Operation]:
+    import redis
+
+    client = redis.Redis(decode_responses=True, **where)
+    client.mset(dict.fromkeys(KEYS, VALUE))
+
+    def pipelined() -> object:
+        pipeline = client.pipeline(transaction=False)
+        for key in COUNTERS:
+            pipeline.incr(key)
+        return pipeline.execute()
+
+    return {
+        "incr": lambda: client.incr("counter"),
+        "get": lambda: client.get("bench:7"),
+        "set": lambda: client.set("bench:7", VALUE),
+        "get of 100 keys": lambda: client.mget(KEYS),
+        "pipeline of 100 incr": pipelined,
+    }
+
+
+@cache
+def stores() -> dict[str, dict[str, Operation]]:
+    return {
+        "hornbeam": hornbeam_operations(),
+        "redis, TCP": redis_operations(port=int(os.environ["BENCH_REDIS_PORT"])),
+        "redis, Unix": redis_operations(unix_socket_path=os.environ["BENCH_REDIS_SOCKET"]),
+    }
+
+
+def operations(count: int) -> dict[str, dict[str, float]]:
+    """What each operation takes in each store; one that does a hundred things runs less often."""
+    counts = {name: count // 20 if "100" in name else count for name in stores()["hornbeam"]}
+    return {
+        name: {store: timed(each[name], counts[name]) for store, each in stores().items()}
+        for name in counts
+    }
+
+
+def fill(prefix: str, count: int) -> int:
+    for start in range(0, count, CHUNK):
+        hornbeam.state_set_multi({f"{prefix}{start + n}": n for n in range(min(CHUNK, count))})
+    return hornbeam.state_info()["entries"] or 0
+
+
+def keys(count: int) -> float:
+    hornbeam.state_set_multi({f"match:{number}": number for number in range(10)})
+    assert len(hornbeam.state_keys("match:")) == 10
+    return timed(lambda: hornbeam.state_keys("match:"), count)
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    arguments = environ["QUERY_STRING"].split("&")
+    answers: dict[str, Callable[[], object]] = {
+        "/": lambda: "ready",
+        "/operations": lambda: operations(int(arguments[0])),
+        "/fill": lambda: fill(arguments[0], int(arguments[1])),
+        "/keys": lambda: keys(int(arguments[0])),
+    }
+    body = json.dumps(answers[environ["PATH_INFO"]]()).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response("200 OK", headers)
+    return [body]

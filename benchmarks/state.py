@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares operations on shared state with Redis: `python benchmarks/state.py`.
+
+Runs in: one process, which starts a redis-server and a node with one worker. That worker's one
+thread runs every operation by turns on hornbeam, on Redis over TCP and on Redis over a Unix socket
+(redis-py with hiredis), so that what else happens on the machine meets all of them alike. Prints
+medians and ratios and writes everything to a JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import machine
+import servers
+from load import HOST
+from report import layout
+
+RESULTS = Path(__file__).resolve().parent / "results"
+OURS = "hornbeam"
+DEADLINE = 300.0  # seconds a single answer may take
+
+# How many times faster than Redis an operation is to be.
+AIMS = {"incr": 2.5, "get": 2.5, "set": 2.5, "get of 100 keys": 1.0, "pipeline of 100 incr": 1.0}
+# How many times longer ten matches may take in the large table than in the small one.
+KEYS_AIM = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One operation: medians in microseconds by store, and how many times faster hornbeam is."""
+
+    operation: str
+    microseconds: dict[str, float]
+    ratios: dict[str, float]
+    aim: float
+
+
+def lines(rounds: Sequence[dict[str, dict[str, float]]]) -> list[Line]:
+    """The rounds' medians, operation by operation. Pure."""
+    found = []
+    for operation, by_store in rounds[0].items():
+        medians = {store: median(each[operation][store] for each in rounds) for store in by_store}
+        ratios = {s: took / medians[OURS] for s, took in medians.items() if s != OURS}
+        found.append(Line(operation, medians, ratios, AIMS[operation]))
+    return found
+
+
+def table(all_lines: Sequence[Line]) -> str:
+    """For people: what an operation takes, how many times longer than hornbeam Redis takes."""
+    stores = list(all_lines[0].microseconds)
+    head = ["operation", *(f"{store} us" for store in stores)]
+    head += [*(f"x {store}" for store in stores if store != OURS), "aim"]
+    rows = [
+        [
+            line.operation,
+            *(f"{took:,.1f}" for took in line.microseconds.values()),
+            *(f"{ratio:.2f}" for ratio in line.ratios.values()),
+            f"{line.aim:g}",
+        ]
+        for line in all_lines
+    ]
+    return layout([head, *rows])
+
+
+def ask(port: int, target: str) -> Any:
+    connection = HTTPConnection(HOST, port, timeout=DEADLINE)
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise servers.ServerFailed(f"{target}: {response.status} {body!r}")
+        return json.loads(body)
+    finally:
+        connection.close()
+
+
+def redis_with_socket(path: Path) -> Any:
+    return lambda port: [*servers.redis_server(port), "--unixsocket", str(path)]
+
+
+def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Every round, and the look-ups by prefix in a small and in a large table."""
+    with ExitStack() as running:
+        socket = Path(running.enter_context(TemporaryDirectory())) / "redis"
+        redis = servers.program(redis_with_socket(socket), servers.accepts)
+        _, redis_port = running.enter_context(redis)
+        _, port = running.enter_context(
+            servers.program(
+                # A fill and a round take longer than a request may.
+                servers.hornbeam(
+                    "bench_state:application", "--workers", "1", "--timeout", "300000"
+                ),
+                servers.answers,
+                BENCH_REDIS_PORT=str(redis_port),
+                BENCH_REDIS_SOCKET=str(socket),
+            )
+        )
+        rounds = []
+        for number in range(chosen.rounds):
+            print(f"round {number + 1} of {chosen.rounds}", file=sys.stderr, flush=True)
+            rounds.append(ask(port, f"/operations?{chosen.count}"))
+        ask(port, "/fill?few:&1000")
+        few = median(ask(port, "/keys?1000") for _ in range(chosen.rounds))
+        entries = ask(port, f"/fill?many:&{chosen.keys}")
+        many = median(ask(port, "/keys?1000") for _ in range(chosen.rounds))
+    prefix = {"few_us": few, "many_us": many, "entries": entries, "ratio": many / few}
+    return {"rounds": rounds, "ten_matches": prefix}
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(description="Compare shared state with Redis.")
+    add = command.add_argument
+    add("--rounds", type=int, default=7, help="how often each store has its turn (7)")
+    add("--count", type=int, default=5000, help="operations in a turn (5000)")
+    add("--keys", type=int, default=1000000, help="keys of the large table (1000000)")
+    add("--quick", action="store_true", help="one round of few operations, 20000 keys")
+    add("--name", help="of the result: benchmarks/results/NAME.json (state-TIME)")
+    return command  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the comparison. Returns: 0."""
+    chosen = parser().parse_args(argv)
+    if chosen.quick:
+        chosen.rounds, chosen.count, chosen.keys = 1, 200, 20000
+    chosen.name = chosen.name or time.strftime("state-%Y%m%d-%H%M%S")
+    measured = measure(chosen)
+    found = lines(measured["rounds"])
+    prefix = measured["ten_matches"]
+    result = {
+        "machine": machine.describe(),
+        "settings": vars(chosen),
+        "operations": [asdict(line) for line in found],
+        **measured,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{chosen.name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(found))
+    print(
+        f"state_keys, 10 matches: {prefix['few_us']:.1f} us among 1,000 keys,"
+        f" {prefix['many_us']:.1f} us among {prefix['entries']:,}:"
+        f" x {prefix['ratio']:.2f}, aim {KEYS_AIM:g}"
+    )
+    print(f"all of it: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

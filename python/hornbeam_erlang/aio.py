@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The functions of hornbeam_erlang that wait for the node, for `await`.
+
+They do and raise the same as those of the same names there, in any asyncio event loop of any
+thread, and the loop goes on meanwhile. A task that is cancelled gives its call up; the node may
+have done it all the same.
+"""
+
+from __future__ import annotations
+
+from . import _state
+from ._operations import asynchronous
+from ._pipeline import AsyncPipeline
+
+__all__ = [
+    "decr",
+    "delete",
+    "get",
+    "incr",
+    "pipeline",
+    "set",
+    "state_add",
+    "state_cas",
+    "state_clear",
+    "state_decr",
+    "state_delete",
+    "state_delete_multi",
+    "state_get",
+    "state_get_multi",
+    "state_incr",
+    "state_info",
+    "state_keys",
+    "state_scan",
+    "state_set",
+    "state_set_multi",
+    "state_update",
+]
+
+state_add = asynchronous(_state.state_add)
+state_cas = asynchronous(_state.state_cas)
+state_clear = asynchronous(_state.state_clear)
+state_decr = asynchronous(_state.state_decr)
+state_delete = asynchronous(_state.state_delete)
+state_delete_multi = asynchronous(_state.state_delete_multi)
+state_get = asynchronous(_state.state_get)
+state_get_multi = asynchronous(_state.state_get_multi)
+state_incr = asynchronous(_state.state_incr)
+state_info = asynchronous(_state.state_info)
+state_keys = asynchronous(_state.state_keys)
+state_scan = asynchronous(_state.state_scan)
+state_set = asynchronous(_state.state_set)
+state_set_multi = asynchronous(_state.state_set_multi)
+state_update = asynchronous(_state.state_update)
+
+get = state_get
+set = state_set
+delete = state_delete
+incr = state_incr
+decr = state_decr
+
+
+def pipeline() -> AsyncPipeline:
+    """As `hornbeam_erlang.pipeline`, for `async with`."""
+    return AsyncPipeline()
