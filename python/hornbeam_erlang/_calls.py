@@ -93,7 +93,8 @@ def call_service(
     try:
         answer = _await(hub, pending, deadline)
     finally:
-        _give_up(hub, ident, pending)
+        if pending.answer is None or pending.nested:
+            _give_up(hub, ident, pending)
     return _outcome(answer, operation, timeout_ms)
 
 
@@ -189,15 +190,14 @@ def _connected(operation: str) -> Hub:
 
 
 def _await(hub: Hub, pending: PendingCall, deadline: float) -> Message | None:
-    def ready() -> bool:
-        return pending.answer is not None or bool(pending.nested)
-
-    while pending.answer is None:
-        if not hub.wait(pending, ready, deadline - monotonic()):
-            return None
+    hub.lead_until(pending.is_ready, deadline)
+    while True:
         while pending.nested:
             serve_call(hub, pending.nested.popleft())
-    return pending.answer
+        if pending.answer is not None:
+            return pending.answer
+        if not hub.wait(pending, pending.is_ready, deadline - monotonic()):
+            return None
 
 
 def _give_up(hub: Hub, ident: int, pending: PendingCall | AsyncCall) -> None:

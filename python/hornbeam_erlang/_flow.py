@@ -132,3 +132,7 @@ class PendingCall:
         self.answer: Message | None = None
         self.nested: deque[Message] = deque()
         self.waiter: Any = None
+
+    def is_ready(self) -> bool:
+        """Whether its thread has something to do."""
+        return self.answer is not None or bool(self.nested)

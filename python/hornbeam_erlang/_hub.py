@@ -253,6 +253,18 @@ class Hub:
             with self.mutex:
                 self.threads.rebalance()
 
+    def lead_until(self, ready: Callable[[], object], deadline: float) -> None:
+        """Sends everything queued and reads until `ready()`, but only where this thread may lead
+        at once: a call that nobody contends for waits in no other way. Else there is `wait`."""
+        self.flush_all()
+        threads = self.threads
+        if threads.try_to_lead():
+            try:
+                while not ready() and threads.read_by(deadline):
+                    self.flush_all()
+            finally:
+                threads.resign()
+
     def is_full(self) -> bool:
         """Whether no thread is free to take work, or to read."""
         return self.busy >= self.thread_count

@@ -70,6 +70,33 @@ class Leadership:
         self._work = work
         self._leading = False
 
+    def try_to_lead(self) -> bool:
+        """Makes the calling thread the leader, unless another leads, or somebody must look around.
+
+        Then it reads by `read_by` until it calls `resign`.
+        """
+        with self.mutex:
+            if self._leading or self.poll_seconds is not None:
+                return False
+            if self.owner is not None and self.owner != get_ident():
+                return False
+            self._leading = True
+        return True
+
+    def read_by(self, deadline: float) -> bool:
+        """Reads once; False when nothing came before `deadline` (monotonic)."""
+        if not self._reader.poll(deadline - monotonic()):
+            return False
+        self._handle(self._reader.read())
+        return self.poll_seconds is None
+
+    def resign(self) -> None:
+        """Ends what `try_to_lead` began; a sleeper leads on."""
+        with self.mutex:
+            self._leading = False
+            if self.idle or self.blocked:
+                self.rebalance()
+
     def wait(
         self,
         waiter: Waiter,

@@ -11,7 +11,7 @@ Rule 2: whatever the bytes, the outcome is messages or one `ProtocolError`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from . import codec
@@ -106,6 +106,8 @@ class Splitter:
                 return []
             data = b"".join(self._kept)
             self._kept.clear()
+        elif 4 < len(data) == 4 + int.from_bytes(data[:4], "big") <= MAX_PACKET:
+            return [data[4:]]  # what most reads bring
         packets, rest = _cut(data)
         if rest < len(data):
             self._keep(data[rest:])
@@ -162,21 +164,17 @@ def parse(packet: bytes, checks: Checks | None = None) -> list[Message]:
     return messages
 
 
-def packets(messages: list[Message]) -> Iterator[bytes]:
+def packets(messages: list[Message]) -> list[bytes]:
     """`messages` in order as packets with their lengths, as few as the limits allow."""
     if len(messages) <= MAX_MESSAGES:
         try:
-            packet = codec.encode_wire_packet(messages)
+            return [codec.encode_wire_packet(messages)]
         except TermError:
             # Too large together; alone each message fits, its fields are bounded where it is made.
             if len(messages) == 1:
                 raise
-        else:
-            yield packet
-            return
     middle = len(messages) // 2
-    yield from packets(messages[:middle])
-    yield from packets(messages[middle:])
+    return [*packets(messages[:middle]), *packets(messages[middle:])]
 
 
 def cut_text(text: str) -> bytes:
@@ -322,6 +320,20 @@ def check_data(message: Message) -> None:
     check_fields(message)
 
 
+def check_result(message: Message) -> None:
+    """The same for RESULT, of which every call has one."""
+    if len(message) == 3:
+        _, ident, payload = message
+        if (
+            type(ident) is int
+            and ident > 0
+            and type(payload) is bytes
+            and len(payload) <= MAX_PAYLOAD
+        ):
+            return
+    check_fields(message)
+
+
 def check_hello(message: Message) -> None:
     """The same for HELLO, whose versions make a range."""
     check_fields(message)
@@ -358,6 +370,7 @@ _ALL: Checks = {
     **dict.fromkeys(FIELDS, check_fields),
     HELLO: check_hello,
     OPEN: check_open,
+    RESULT: check_result,
     TEXT: check_data,
     BINARY: check_data,
 }
