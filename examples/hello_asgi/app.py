@@ -4,13 +4,18 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
 
 
-async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    if scope["type"] != "http":
-        raise NotImplementedError(f"this application does not speak {scope['type']}")
-    head = {"status": 200, "headers": [(b"content-type", b"text/plain")]}
-    await send({"type": "http.response.start", **head})
+async def application(scope: Event, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [[b"content-type", b"text/plain"]],
+        }
+    )
     await send({"type": "http.response.body", "body": b"Hello from Hornbeam ASGI!"})

@@ -15,8 +15,7 @@ import traceback
 from time import monotonic, sleep
 
 from ._hub import Hub
-from ._leader import Reader
-from ._transport import EXIT_PROTOCOL, end_process
+from ._transport import EXIT_PROTOCOL, Transport, end_process
 from ._wire import ABORT, BEAT, END, FAULT, RESPONSE, RESULT
 
 TICK_SECONDS = 0.005
@@ -36,9 +35,9 @@ class Attendant:
         heartbeat: milliseconds of silence before BEAT.
     """
 
-    def __init__(self, hub: Hub, reader: Reader, heartbeat: int) -> None:
+    def __init__(self, hub: Hub, transport: Transport, heartbeat: int) -> None:
         self._hub = hub
-        self._reader = reader
+        self._transport = transport
         self._heartbeat = heartbeat / 1000
         self._bell = threading.Event()
         self._asleep = False
@@ -75,7 +74,7 @@ class Attendant:
             sleep(TICK_SECONDS)
         elif self._unread or (self._stuck > STUCK_TICKS and hub.is_full()):
             # Wakes for a message or for the end of the node.
-            self._reader.poll(min(STUCK_POLL_SECONDS, self._beat_in()))
+            self._transport.poll(min(STUCK_POLL_SECONDS, self._beat_in()))
         else:
             sleep(TICK_SECONDS)
 
@@ -90,7 +89,9 @@ class Attendant:
 
     def _is_needed(self) -> bool:
         hub = self._hub
-        return bool(hub.busy or hub.work or hub.outbox.pending or hub.awaited.unread)
+        if hub.busy or hub.work or hub.outbox.pending or hub.awaited.unread:
+            return True
+        return bool(hub.threads.blocked) or self._transport.has_kept()
 
     def _beat_in(self) -> float:
         return max(0.0, self._hub.outbox.sent_at + self._heartbeat - monotonic())
@@ -112,10 +113,12 @@ class Attendant:
         self._wake_overdue()
         self._quiet = 0 if self._is_needed() or not self._stuck else self._quiet + 1
         self._unread = LINGER_TICKS if hub.awaited.unread else max(0, self._unread - 1)
-        if self._unread or (self._stuck and hub.is_full()):
+        if self._unread or (self._stuck and (hub.is_full() or hub.threads.blocked)):
             hub.threads.read_ready()
-        if self._stuck >= STUCK_TICKS and hub.is_full():
+        if self._stuck >= STUCK_TICKS and hub.is_full() and hub.threads.owner is None:
             hub.hand_back(taken)
+        if self._transport.has_kept():
+            self._transport.write_kept()
         self._beat()
 
     def _wake_overdue(self) -> None:
@@ -127,5 +130,7 @@ class Attendant:
     def _beat(self) -> None:
         hub = self._hub
         if self._beat_in() == 0.0:
+            # An event loop that does nothing for us may be busy with something else all the same.
+            hub.threads.read_ready()
             hub.send((BEAT,))
             hub.flush()

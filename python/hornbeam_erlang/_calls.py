@@ -9,9 +9,9 @@ free.
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
@@ -20,7 +20,8 @@ from typing import Any
 from . import codec
 from ._calls_async import AsyncCall
 from ._flow import PendingCall
-from ._hub import EMPTY_MAP, Hub
+from ._hub import Hub
+from ._hub_calls import EMPTY_MAP
 from ._tracebacks import format_exception
 from ._wire import CALL, CAST, FAULT, MAX_CALLS, MAX_TIMEOUT, RESULT, REVOKE, Message
 from .errors import (
@@ -112,6 +113,8 @@ async def call_service_async(
 
     Raises: as `call_service`, and asyncio.CancelledError.
     """
+    import asyncio  # a worker for WSGI does without, unless its application does not
+
     deadline = _deadline(timeout_ms, operation)
     hub = _connected(operation)
     payload = codec.encode([positional, keyword])
@@ -258,7 +261,28 @@ def serve_cast(message: Message) -> None:
     """Runs one CAST of the node in this thread; what goes wrong is logged, there is nobody else to
     tell."""
     _, service, payload = message
-    answer = _perform(0, service, payload)
+    _log_fault(service, _perform(0, service, payload))
+
+
+async def serve_call_async(hub: Hub, message: Message) -> None:
+    """`serve_call` for a coroutine function, in a task."""
+    _, ident, _, _, service, payload = message
+    if ident in hub.deadlines:
+        hub.answer(ident, await _perform_async(ident, service, payload))
+
+
+async def serve_cast_async(message: Message) -> None:
+    """`serve_cast` for a coroutine function, in a task."""
+    _, service, payload = message
+    _log_fault(service, await _perform_async(0, service, payload))
+
+
+def is_coroutine_service(name: bytes) -> bool:
+    """Whether what the node calls by this name is a coroutine function."""
+    return inspect.iscoroutinefunction(_services.get(name))
+
+
+def _log_fault(service: bytes, answer: Message) -> None:
     if answer[0] == FAULT:
         name, info = answer[2].decode(), _decode_map(answer[3])
         detail = info.get("traceback") or info.get("reason", "")
@@ -266,19 +290,63 @@ def serve_cast(message: Message) -> None:
         log.error("cast to %s: %s\n%s", service.decode("utf-8", "replace"), name, detail)
 
 
+class _Refused(Exception):
+    """The call cannot be made; `fault` is its answer."""
+
+    def __init__(self, fault: Message) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
 def _perform(ident: int, service: bytes, payload: bytes) -> Message:
+    try:
+        function, positional, keyword = _prepare(ident, service, payload)
+        result = function(*positional, **keyword)
+        if inspect.iscoroutine(result):
+            result = _run_coroutine(result)
+    except _Refused as exc:
+        return exc.fault
+    except BaseException as exc:
+        return _fault(ident, b"handler_error", _describe(exc))
+    return _result(ident, result)
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+async def _perform_async(ident: int, service: bytes, payload: bytes) -> Message:
+    import asyncio
+
+    try:
+        function, positional, keyword = _prepare(ident, service, payload)
+        result = await function(*positional, **keyword)
+    except _Refused as exc:
+        return exc.fault
+    except asyncio.CancelledError:
+        return (FAULT, ident, b"cancelled", EMPTY_MAP)
+    except BaseException as exc:
+        return _fault(ident, b"handler_error", _describe(exc))
+    return _result(ident, result)
+
+
+def _prepare(
+    ident: int, service: bytes, payload: bytes
+) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
     function = _services.get(service)
     if function is None:
-        return _fault(ident, b"not_registered", {"service": service})
+        raise _Refused(_fault(ident, b"not_registered", {"service": service}))
     try:
         positional, keyword = _arguments(payload)
     except (TermError, ValueError) as exc:
         text = f"the arguments are no list [Positional, Keyword]: {exc}"
-        return _fault(ident, b"bad_term", {"reason": text})
-    try:
-        result = function(*positional, **keyword)
-    except BaseException as exc:
-        return _fault(ident, b"handler_error", _describe(exc))
+        raise _Refused(_fault(ident, b"bad_term", {"reason": text})) from exc
+    return function, positional, keyword
+
+
+def _result(ident: int, result: Any) -> Message:
     try:
         return (RESULT, ident, codec.encode(result))
     except TermError as exc:

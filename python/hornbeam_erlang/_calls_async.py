@@ -6,14 +6,17 @@ Made by the loop's thread; resolved by whichever thread reads the answer, or by 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import deque
 from threading import get_ident
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ._leader import Leadership
 from ._wire import Message
+
+if TYPE_CHECKING:  # a worker for WSGI does without, unless its application does not
+    import asyncio
 
 
 class AsyncCall:

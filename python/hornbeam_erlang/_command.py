@@ -68,37 +68,8 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, metavar="N", help="requests a worker runs at once (1)")
     add("--interface", choices=("wsgi", "asgi"), help="what the application speaks (wsgi)")
     add("--timeout", type=int, metavar="MS", help="milliseconds a request may take (30000)")
-    add("--max-connections", type=int, metavar="N", help="connections, for each address (16384)")
-    add_tls(command)
     add("--version", action="version", version=f"hornbeam {version('hornbeam')}")
     return command  # fmt: skip
-
-
-def add_tls(command: argparse.ArgumentParser) -> None:
-    """Options of TLS; what they mean together is the node's to check."""
-    add = command.add_argument_group("TLS", "PEM files; changed ones are read anew").add_argument
-    add("--certfile", metavar="FILE", help="certificate and chain; switches TLS on")
-    add("--keyfile", metavar="FILE", help="private key (in the certificate's file)")
-    add("--keyfile-password", metavar="TEXT", help="what the key is encrypted with")
-    add("--cacertfile", metavar="FILE", help="authorities of clients' certificates")
-    add("--verify", choices=("none", "optional", "required"), help="clients' certificates (none)")
-    add("--ciphers", metavar="NAMES", help="cipher suites, with colons between")
-    add("--tls-min-version", choices=("1.2", "1.3"), help="oldest version of TLS (1.2)")
-
-
-def tls_options(arguments: argparse.Namespace) -> dict[str, object]:
-    """Those options under the node's names, None for what was not given."""
-    verify, version = arguments.verify, arguments.tls_min_version
-    return {
-        "ssl": None if arguments.certfile is None else True,
-        "certfile": arguments.certfile,
-        "keyfile": arguments.keyfile,
-        "keyfile_password": arguments.keyfile_password,
-        "cacertfile": arguments.cacertfile,
-        "verify": None if verify is None else Atom(verify),
-        "ciphers": arguments.ciphers,
-        "tls_min_version": None if version is None else Atom(f"tlsv{version}"),
-    }
 
 
 def processors() -> int:
@@ -125,8 +96,6 @@ def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
         "threads": arguments.threads,
         "worker_class": None if interface is None else Atom(interface),
         "timeout": arguments.timeout,
-        "max_connections": arguments.max_connections,
-        **tls_options(arguments),
         "pythonpath": [os.path.abspath(arguments.app_dir)],
         "python": sys.executable,
     }

@@ -8,18 +8,15 @@ arrives is handed out by the thread that leads at that moment.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 from . import _ledger
-from ._calls_async import AsyncCall, AwaitedCalls
-from ._flow import PendingCall
+from ._hub_calls import CallHub
 from ._leader import Leadership, Reader, Waiter
-from ._outbox import Outbox, Writer
-from ._session import Session
+from ._outbox import Writer
 from ._wire import (
     BINARY,
     BODY,
@@ -52,7 +49,6 @@ from ._wire import (
 )
 
 DRAIN_POLL_SECONDS = 0.02  # a leader looks this often whether the last exchange has closed
-EMPTY_MAP = b"\x83t\x00\x00\x00\x00"
 NODE_ERROR = "error_from_node"
 
 # What a worker that runs applications in threads does not take.
@@ -71,7 +67,7 @@ class Awaited(Protocol):
     waiter: Any
 
 
-class Hub:
+class Hub(CallHub):
     """The connection as the threads of the worker see it.
 
     Attributes:
@@ -85,16 +81,13 @@ class Hub:
         taken: grows whenever a thread takes work; the end of the boot counts, too.
         busy: how many threads run one now; the main thread counts while it boots.
         thread_count: how many threads take work.
-        ring: wakes the attendant if it sleeps.
+        deliver: who takes what arrives, by code.
+        ring: called after each packet; wakes the attendant if it sleeps.
         flush_soon: puts all that is queued on its way before the thread that reads waits again.
     """
 
     def __init__(self, transport: Transport, fail: Fail) -> None:
-        self.session = Session()
-        self.outbox = Outbox(transport)
-        self.work: deque[Message] = deque()
-        self.calls: dict[int, PendingCall | AsyncCall] = {}
-        self.deadlines: dict[int, float] = {}
+        super().__init__(transport, lambda work: Leadership(transport, self._receive, work))
         self.origins: dict[int, int] = {}
         self.boot: Message | None = None
         self.taken = 0
@@ -103,14 +96,11 @@ class Hub:
         self.drained = False
         self.ring: Callable[[], None] = _nobody
         self.flush_soon: Callable[[], None] = self._flush_soon
-        self.threads = Leadership(transport, self._receive, self.work)
-        self.mutex = self.threads.mutex
-        self.awaited = AwaitedCalls(self.threads)
         self._shared_ledger = False
         self._cells = _ledger.private_ledger()
         self._fail = fail
         self._splitter = Splitter()
-        self._deliver: dict[int, Callable[[Message], None]] = {
+        self.deliver: dict[int, Callable[[Message], None]] = {
             HELLO: _take_note,
             BOOT: self._boot,
             OPEN: self.work.append,
@@ -128,21 +118,11 @@ class Hub:
         }
 
     def use_ledger(self, path: bytes) -> None:
-        """Shares the ledger at `path` with the node from now on; raises as `open_ledger` does."""
+        """Shares the ledger at `path` with the node; raises as `open_ledger` does."""
         self._cells = _ledger.open_ledger(path)
         self._shared_ledger = True
 
     # Sending.
-
-    def send(self, message: Message, size: int = 0) -> None:
-        """Queues one message of ours; `flush` puts it on its way. `size`: see `Outbox.put`."""
-        self.session.send(message)
-        self.outbox.put(message, size)
-
-    def flush(self) -> None:
-        """Puts all that is queued on its way."""
-        if self.outbox.pending:
-            self.outbox.flush()
 
     def _flush_soon(self) -> None:
         # A thread that serves requests flushes when it is done, and the attendant before that.
@@ -174,8 +154,7 @@ class Hub:
         """The next piece of work, started and entered in the ledger; None when the worker has
         drained.
 
-        Waits without a deadline: a worker without work waits for the node, whose end ends the
-            process.
+        Waits without a deadline: for the node, whose end ends the process.
         """
         while not self.drained:
             message = self._pop(waiter)
@@ -232,13 +211,19 @@ class Hub:
             self.flush()
         return True
 
-    def wait(self, awaited: Awaited, ready: Callable[[], object], seconds: float | None) -> bool:
-        """Waits until `ready()`, which something delivered to `awaited` makes true, for at most
-        `seconds`.
+    def begin(self, ident: int) -> bool:
+        """Enters exchange `ident` in the ledger and starts it; False when the node has taken it
+        back. For an event loop, which takes its work itself."""
+        with self.mutex:
+            self._cells[_ledger.STARTED] = ident
+            self.taken += 1
+        return self._start(ident)
 
-        Only what the node sends makes it true, and the node's end ends the process: None relies on
-        that. Everything queued is sent first, so that no answer of ours waits for this one. False
-        when the time is over.
+    def wait(self, awaited: Awaited, ready: Callable[[], object], seconds: float | None) -> bool:
+        """Waits up to `seconds` until `ready()`, which something delivered to `awaited` makes true.
+
+        Only the node makes it true, and the node's end ends the process: None relies on that.
+        Everything queued is sent first: no answer of ours waits for this one. False: time is over.
         """
         deadline = None if seconds is None else monotonic() + seconds
         waiter = awaited.waiter = Waiter()
@@ -270,10 +255,8 @@ class Hub:
         return self.busy >= self.thread_count
 
     def hand_back(self, taken: int) -> None:
-        """Gives the node what nobody here has started, since nobody here will soon.
-
-        Unless work was started since `self.taken` was seen to be `taken`: then some thread is free.
-        """
+        """Gives the node what nobody here will start soon, unless some was started since
+        `self.taken` was seen to be `taken`: then some thread is free."""
         with self.mutex:
             idents = [message[1] for message in self.work if message[0] == OPEN]
             if not idents or self.taken != taken:
@@ -297,7 +280,7 @@ class Hub:
 
     def _dispatch(self, messages: list[Message]) -> None:
         receive = self.session.receive
-        deliver = self._deliver
+        deliver = self.deliver
         for message in messages:
             if receive(message):
                 deliver[message[0]](message)
@@ -323,71 +306,11 @@ class Hub:
         else:
             self._wake_exchange(message)
 
-    def _remove_work(self, code: int, ident: int) -> bool:
-        with self.mutex:
-            for index, message in enumerate(self.work):
-                if message[0] == code and message[1] == ident:
-                    del self.work[index]
-                    return True
-        return False
-
     def _drain(self, message: Message) -> None:
         # From here on nobody blocks in a read, so that whoever leads sees the last exchange close.
         self.threads.poll_seconds = DRAIN_POLL_SECONDS
         with self.mutex:
             self.threads.wake_all()
-
-    def _call(self, message: Message) -> None:
-        _, ident, origin, timeout, *_ = message
-        self.deadlines[ident] = monotonic() + timeout / 1000
-        if origin == 0:
-            self.work.append(message)
-            return
-        with self.mutex:
-            pending = self.calls.get(origin)
-            if type(pending) is PendingCall:
-                pending.nested.append(message)
-                self.threads.wake(pending.waiter)
-        if type(pending) is AsyncCall:
-            self.work.append(message)  # whoever awaits keeps no thread on which it could nest
-        elif pending is None:
-            # Its origin was given up while it was on its way: nobody waits who could run it.
-            self.answer(ident, (FAULT, ident, b"cancelled", EMPTY_MAP))
-            self.flush()
-
-    def _answer(self, message: Message) -> None:
-        with self.mutex:
-            pending = self.calls.pop(message[1], None)
-            if pending is not None:
-                pending.answer = message
-                self.threads.wake(pending.waiter)
-        if type(pending) is AsyncCall:
-            pending.resolve()
-
-    def _revoke(self, message: Message) -> None:
-        # What runs cannot be stopped from outside; it answers when it is done.
-        ident = message[1]
-        if self._remove_work(CALL, ident):
-            self.answer(ident, (FAULT, ident, b"cancelled", EMPTY_MAP))
-
-    # Answers to the node's calls; from any thread.
-
-    def answer(self, ident: int, message: Message) -> bool:
-        """Queues the answer to the node's call `ident`; False when it was answered before."""
-        with self.mutex:
-            if self.deadlines.pop(ident, None) is None:
-                return False
-            self.send(message, len(message[-1]))
-        return True
-
-    def answer_overdue(self) -> None:
-        """Answers the node's calls whose time is over; for the attendant. What they run goes on,
-        unheard."""
-        now = monotonic()
-        for ident, deadline in list(self.deadlines.items()):
-            if deadline <= now:
-                self.answer(ident, (FAULT, ident, b"timeout", EMPTY_MAP))
-        self.flush()
 
 
 def _nobody() -> None:

@@ -29,6 +29,7 @@ class Reader(Protocol):
 
     def poll(self, timeout: float) -> bool: ...
     def read(self) -> bytes: ...
+    def read_available(self) -> bytes: ...
 
 
 class Waiter:
@@ -148,16 +149,17 @@ class Leadership:
                 self._leading = False
 
     def read_ready(self) -> bool:
-        """Reads what is there, if nobody leads; for the attendant. True when something was read."""
+        """Reads what is there, if nobody leads; for the attendant and event loops. True when
+        something was read."""
         with self.mutex:
             if self._leading:
                 return False
             self._leading = True
         try:
-            if not self._reader.poll(0):
-                return False
-            self._handle(self._reader.read())
-            return True
+            data = self._reader.read_available()
+            if data:
+                self._handle(data)
+            return bool(data)
         finally:
             with self.mutex:
                 self._leading = False

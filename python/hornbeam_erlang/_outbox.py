@@ -19,9 +19,10 @@ MAX_PENDING_SECONDS = 0.001
 
 
 class Writer(Protocol):
-    """Where packets go; blocks until all bytes are taken."""
+    """Where packets go; see `Transport`."""
 
     def write(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
 
 
 class Outbox:
@@ -72,3 +73,8 @@ class Outbox:
                 self.flushes += 1
                 self.sent_at = monotonic()
             self.since = monotonic()
+
+    def finish(self) -> None:
+        """Writes everything pending, and blocks until the pipe has taken it."""
+        self.flush()
+        self._writer.finish()

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The port's two descriptors: blocking reads from 3, blocking writes to 4 (PROTOCOL.md, section 2).
+"""The port's two descriptors: reads from 3, writes to 4 (PROTOCOL.md, section 2).
 
 One thread reads at a time and one writes at a time; the hub and the outbox see to that. The end of
 either direction means that the node is gone, and then this process ends at once, whatever the
 application is doing.
+
+Threads block in reads and writes. An event loop must not: under it the descriptors are
+non-blocking, and what a full pipe does not take is kept, in order, until it takes more.
 """
 
 from __future__ import annotations
@@ -14,15 +17,21 @@ import os
 import select
 import sys
 import threading
+from collections import deque
+from collections.abc import Callable
 from typing import NoReturn
 
 READ_FD = 3
 WRITE_FD = 4
 PIPE_BYTES = 1048576
 READ_BYTES = 65536  # one read; requests rarely have more, and each read allocates it anew
+POLL_SECONDS = 60.0
 EXIT_NODE_GONE = 1
 EXIT_PROTOCOL = 70  # EX_SOFTWARE of sysexits.h: one side broke the protocol, or a bug of ours
 FLUSH_SECONDS = 0.2
+# Bytes that are kept for a full pipe before writers block after all. Credit bounds what an
+# application can have on its way; only a node that does not run lets it come to this.
+MAX_KEPT = 67108864
 
 
 class Transport:
@@ -32,6 +41,10 @@ class Transport:
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._read_bytes = READ_BYTES
+        self._on_full: Callable[[], None] | None = None
+        self._kept: deque[memoryview] = deque()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()  # of what is kept
         for fd in (read_fd, write_fd):
             os.set_inheritable(fd, False)
             os.set_blocking(fd, True)
@@ -46,8 +59,21 @@ class Transport:
     def read(self) -> bytes:
         """The next bytes. Blocks without a deadline: the node's end closes the descriptor, which
         ends the process."""
+        while not (data := self._read()):
+            self.poll(POLL_SECONDS)
+        return data
+
+    def read_available(self) -> bytes:
+        """The bytes that are there, empty when there are none."""
+        if self._on_full is None and not self.poll(0):
+            return b""
+        return self._read()
+
+    def _read(self) -> bytes:
         try:
             data = os.read(self._read_fd, self._read_bytes)
+        except BlockingIOError:
+            return b""
         except OSError:
             data = b""
         if not data:
@@ -57,17 +83,74 @@ class Transport:
         return data
 
     def write(self, data: bytes) -> None:
-        """Writes all of `data`.
+        """Writes all of `data`, or keeps what the pipe does not take (see the head of the module).
 
         Blocks only while the node's virtual machine itself does not run: a port is read whether or
         not its owner is busy, and a node that has died leaves EPIPE.
         """
+        if self._on_full is not None:
+            self._write_or_keep(data)
+            return
         try:
             written = os.write(self._write_fd, data)
             while written < len(data):
                 written += os.write(self._write_fd, memoryview(data)[written:])
         except OSError:
             end_process(EXIT_NODE_GONE)
+
+    # Under an event loop.
+
+    def unblock(self, on_full: Callable[[], None]) -> tuple[int, int]:
+        """Never blocks from now on; `on_full` is called, in any thread, when something is kept.
+
+        Returns: the descriptors to read from and to write to.
+        """
+        self._on_full = on_full
+        for fd in (self._read_fd, self._write_fd):
+            os.set_blocking(fd, False)
+        return self._read_fd, self._write_fd
+
+    def _write_or_keep(self, data: bytes) -> None:
+        with self._lock:
+            written = 0 if self._kept else self._write(data)
+            if written == len(data):
+                return
+            self._kept.append(memoryview(data)[written:])
+            self._kept_bytes += len(data) - written
+        if self._on_full is not None:
+            self._on_full()
+        if self._kept_bytes > MAX_KEPT:
+            self.finish()
+
+    def _write(self, data: bytes | memoryview) -> int:
+        try:
+            return os.write(self._write_fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            end_process(EXIT_NODE_GONE)
+
+    def has_kept(self) -> bool:
+        """Whether something waits for the pipe to take it."""
+        return bool(self._kept)
+
+    def write_kept(self) -> bool:
+        """Writes what the pipe takes of what was kept. True when nothing is left."""
+        with self._lock:
+            while self._kept:
+                view = self._kept[0]
+                written = self._write(view)
+                self._kept_bytes -= written
+                if written < len(view):
+                    self._kept[0] = view[written:]
+                    return False
+                self._kept.popleft()
+            return True
+
+    def finish(self) -> None:
+        """Blocks until nothing is kept; the node's end ends the process."""
+        while not self.write_kept():
+            select.select((), [self._write_fd], (), POLL_SECONDS)
 
     def close(self) -> None:
         """Closes both descriptors; for a forked child, to which the connection does not belong."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of a worker process: greets the node, loads the application, serves until it is drained.
 
-The main thread boots and is the first of the threads that serve; each of them takes work, runs it
-and takes more.
+The main thread boots. Then it is the first of the threads that serve a WSGI application, each of
+which takes work, runs it and takes more; or it runs the event loop of an ASGI application.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from . import _calls, codec
 from ._attendant import Attendant
@@ -60,14 +60,17 @@ def main() -> int:
     try:
         config = _greet(hub)
         Attendant(hub, transport, config.heartbeat).start()
-        serve = _boot(hub, config)
+        _prepare(hub, config)
+        if config.interface == "asgi":
+            _serve_asgi(hub, transport, config)
+        else:
+            _serve_wsgi(hub, config)
     except ProtocolError as exc:
         fail(hub, exc)
-    for number in range(2, config.threads + 1):
-        name = f"hornbeam-{number}"
-        threading.Thread(target=_run, args=(hub, serve), name=name, daemon=True).start()
-    _run(hub, serve)
-    hub.flush()
+    except LoadError as exc:
+        hub.send((FAILED, exc.name.encode(), cut_text(exc.text)))
+        hub.outbox.finish()
+        end_process(EXIT_FAILED)
     return 0
 
 
@@ -76,7 +79,7 @@ def fail(hub: Hub, exc: ProtocolError) -> NoReturn:
     print(f"hornbeam worker {os.getpid()}: {exc}", file=sys.stderr)
     if exc.name != NODE_ERROR:
         hub.send((ERROR, exc.name.encode(), cut_text(exc.text)))
-        hub.flush()
+        hub.outbox.finish()
     end_process(EXIT_PROTOCOL)
 
 
@@ -103,7 +106,7 @@ def _greet(hub: Hub) -> Config:
     return parse_config(hub.boot[1])
 
 
-def _boot(hub: Hub, config: Config) -> Serve:
+def _prepare(hub: Hub, config: Config) -> None:
     session = hub.session
     session.response_window = config.response_window
     session.request_window = config.request_window
@@ -115,28 +118,40 @@ def _boot(hub: Hub, config: Config) -> Serve:
     _calls.connect(None, "the application is being loaded: call when it serves")
     sys.path[:0] = config.pythonpath
     sys.argv[:] = ["hornbeam"]
-    application = _load(hub, config.app)
+
+
+def _serve_wsgi(hub: Hub, config: Config) -> None:
+    application = load(config.app)
     install_fallback()
     # What was loaded stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     serve = WSGI(hub, application, config).serve
-    _calls.connect(hub)
     hub.thread_count = config.threads
+    _ready(hub)
+    for number in range(2, config.threads + 1):
+        name = f"hornbeam-{number}"
+        threading.Thread(target=_run, args=(hub, serve), name=name, daemon=True).start()
+    _run(hub, serve)
+    hub.flush()
+
+
+def _serve_asgi(hub: Hub, transport: Transport, config: Config) -> None:
+    # Here, because asyncio is not needed for WSGI.
+    from . import _asgi
+
+    loop = _asgi.make_loop(config.loop)
+    application = load(config.app)
+    install_fallback()
+    _asgi.serve(hub, transport, loop, application, config, lambda: _ready(hub), fail)
+
+
+def _ready(hub: Hub) -> None:
+    _calls.connect(hub)
     hub.taken += 1
     hub.busy = 0
     hub.send((READY, {}))
     hub.flush()
-    return serve
-
-
-def _load(hub: Hub, specification: str) -> Callable[..., Any]:
-    try:
-        return load(specification)
-    except LoadError as exc:
-        hub.send((FAILED, exc.name.encode(), cut_text(exc.text)))
-        hub.flush()
-        end_process(EXIT_FAILED)
 
 
 def _run(hub: Hub, serve: Serve) -> None:

@@ -141,9 +141,6 @@ bad_name(Name) ->
         _ -> {refuse, 400, <<"a header name has an underscore">>}
     end.
 
-%% An extended CONNECT (RFC 8441) asks for a protocol to be spoken within the stream.
-host(_, #{protocol := _}, _) ->
-    {refuse, 501, <<"no protocol but HTTP is spoken within a stream">>};
 host(Headers, #{version := 'HTTP/2'} = Req, Limits) ->
     authority(Headers, Req, Limits);
 host(#{<<"host">> := Host} = Headers, Req, Limits) ->

@@ -50,10 +50,9 @@ version(#{version := 'HTTP/1.0'}) -> <<"1.0">>;
 version(#{version := 'HTTP/2'}) -> <<"2">>.
 
 %% Made once per connection: workers remember what they made of it.
-connection(#{peer := Peer, sock := Sock}) ->
+connection(#{scheme := Scheme, peer := Peer, sock := Sock}) ->
     case get(hornbeam_connection) of
         undefined ->
-            Scheme = hornbeam_connection:scheme(),
             {PeerHost, PeerPort} = address(Peer),
             {Host, Port} = address(Sock),
             Connection = term_to_binary({Scheme, PeerHost, PeerPort, Host, Port}),

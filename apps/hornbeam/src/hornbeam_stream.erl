@@ -24,11 +24,6 @@
     response_window := pos_integer(),
     %% How long a connection may idle after this request; milliseconds.
     keepalive := non_neg_integer(),
-    %% Streams that an HTTP/2 connection may have open.
-    max_streams := pos_integer(),
-    %% What it is called in tables, and the scheme of its URLs.
-    name := hornbeam_pool:name(),
-    scheme := binary(),
     %% For hornbeam_request_hooks_stream, which comes before this handler when there are any.
     hooks => hornbeam_request_hooks:hooks()
 }.
@@ -82,22 +77,11 @@ init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits} = Edge}) ->
     },
     Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
     ok = hornbeam_pool:opened(Pool),
-    case
-        hornbeam_http1_turn:is_cut() orelse hornbeam_connection:refused_upgrade(Req) orelse
-            check(Req, Edge, Limits)
-    of
+    case hornbeam_http1_turn:is_cut() orelse hornbeam_edge:check(Req, Limits) of
         ok -> accepted(Req, Stream);
         {refuse, Status, Reason} -> refuse(Status, Reason, Stream);
         true -> {[], Stream#stream{phase = closed}}
     end.
-
-check(#{version := 'HTTP/2'} = Req, #{max_streams := Max}, Limits) ->
-    case hornbeam_http2_streams:opened(Max) of
-        ok -> hornbeam_edge:check(Req, Limits);
-        refuse -> {refuse, 503, <<"the connection has too many open streams">>}
-    end;
-check(Req, _, Limits) ->
-    hornbeam_edge:check(Req, Limits).
 
 accepted(#{has_body := false}, Stream) ->
     dispatch(<<>>, Stream#stream{body_done = true});
@@ -218,16 +202,11 @@ info(_, _, Stream) ->
 -spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), #stream{}) -> ok.
 terminate(_, switch_protocol, #stream{edge = #{pool := Pool}}) ->
     hornbeam_pool:closed(Pool);
-terminate(StreamID, Reason, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
-    ok = ended(StreamID, Reason, Stream),
+terminate(StreamID, _, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
+    ok = hornbeam_http1_turn:ended(StreamID),
     ok = forget_messages(Timer, Stream),
     cancel(<<"client_gone">>, Stream),
     hornbeam_pool:closed(Pool).
-
-ended(_, Reason, #stream{context = #{version := 'HTTP/2', keepalive := Keepalive}}) ->
-    hornbeam_http2_streams:ended(Reason, Keepalive);
-ended(StreamID, _, _) ->
-    hornbeam_http1_turn:ended(StreamID).
 
 %% What we sent to ourselves would be for a stream that Cowboy does not know any more.
 forget_messages(Timer, #stream{to = To, granting = Granting}) ->

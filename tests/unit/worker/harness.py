@@ -103,6 +103,7 @@ class Node:
         self._messages: deque[Message] = deque()
         self._splitter = Splitter()
         self._last_id = 0
+        self._last_call = 0
         self._directory = tempfile.TemporaryDirectory()
         self.root = Path(self._directory.name)
         self._ledger_file = self._make_ledger()
@@ -263,6 +264,11 @@ class Node:
     def next_id(self) -> int:
         self._last_id += 1
         return self._last_id
+
+    def next_call(self) -> int:
+        """The id for the next call of the node."""
+        self._last_call += 1
+        return self._last_call
 
     def open_message(
         self,

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an HTTP request and a WebSocket have in common: one run of the application over one
+exchange, which ends the exchange whatever the application does.
+
+Runs in the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ._asgi_task import LazyTask
+from ._tracebacks import application_part, format_exception
+from ._wire import ABORT, cut_text
+from ._wsgi_headers import BadResponse
+from ._wsgi_response import LengthMismatch, NoResponse
+
+if TYPE_CHECKING:
+    from ._asgi_connection import Connection
+
+Event: TypeAlias = dict[str, Any]
+
+# Failures of the response rather than of the code: their message says all.
+_NAMED: tuple[tuple[type[BaseException], bytes], ...] = (
+    (BadResponse, b"bad_response"),
+    (NoResponse, b"no_response"),
+    (LengthMismatch, b"length_mismatch"),
+)
+
+
+class ClientDisconnected(ConnectionAbortedError):
+    """The client has left, so what was sent goes nowhere. (ASGI: an OSError.)"""
+
+
+class Cycle(LazyTask):
+    """One run of the application; the task it runs in.
+
+    Attributes:
+        connection: to the node.
+        ident: id of the exchange.
+        gone: why nobody waits for the answer any more: reason of CANCEL, empty while there is none.
+        target: method and path, for the log.
+        waiters: futures of those who wait for something to happen to the exchange.
+    """
+
+    __slots__ = ("connection", "gone", "ident", "target", "waiters")
+
+    connection: Connection
+    ident: int
+    gone: bytes
+    target: tuple[bytes, bytes]
+    waiters: list[asyncio.Future[None]] | None
+
+    async def receive(self) -> Event:
+        """ASGI's `receive`."""
+        raise NotImplementedError
+
+    async def send(self, event: Event) -> None:
+        """ASGI's `send`."""
+        raise NotImplementedError
+
+    # What happens to the exchange.
+
+    def changed(self) -> None:
+        """Wakes whoever waits: credit, a body, a message or the end has arrived."""
+        for future in self.waiters or ():
+            if not future.done():
+                future.set_result(None)
+
+    async def change(self) -> None:
+        """Waits until `changed` is called."""
+        future = self.connection.loop.create_future()
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(future)
+        try:
+            await future
+        finally:
+            self.waiters.remove(future)
+
+    def cancelled_by_node(self, reason: bytes) -> None:
+        """CANCEL has arrived."""
+        self.gone = reason or b"client_gone"
+        self.changed()
+
+    # How the application ends.
+
+    def is_closed(self) -> bool:
+        """Whether the exchange has been closed."""
+        return self.ident not in self.connection.session.exchanges
+
+    def returned(self) -> None:
+        """The application has returned."""
+        self.connection.ended(self)
+        if not self.is_closed():
+            self.finish()
+            self.changed()
+
+    def finish(self) -> None:
+        """Closes the exchange of an application that has returned."""
+        raise NotImplementedError
+
+    def raised(self, exc: BaseException) -> None:
+        """The application has raised `exc`."""
+        self.connection.ended(self)
+        expected = self.gone and isinstance(exc, (ClientDisconnected, asyncio.CancelledError))
+        name, text = (b"cancelled", "") if self.gone else (b"app_error", "")
+        if not expected:
+            for kind, special in _NAMED:
+                if isinstance(exc, kind):
+                    name, text = special, str(exc)
+            self.log(exc, text)
+        if not self.is_closed():
+            self.abort(name, text or format_exception(exc))
+
+    def abort(self, name: bytes, text: str) -> None:
+        """Closes the exchange without a clean end."""
+        self.connection.send((ABORT, self.ident, name, cut_text(text)), len(text))
+        self.changed()
+
+    def log(self, exc: BaseException, text: str = "") -> None:
+        """Logs what went wrong, once; `text` says it without a traceback."""
+        method, target = (part.decode("latin-1") for part in self.target)
+        log = logging.getLogger("hornbeam.asgi")
+        if text:
+            log.error("%s %s: %s", method, target, text)
+            return
+        info = (type(exc), exc, application_part(exc.__traceback__))
+        log.error("%s %s raised", method, target, exc_info=info)
+
+
+def out_of_order(event: Event, expected: str) -> RuntimeError:
+    """What `send` raises for an event that is not legal now."""
+    return RuntimeError(f"expected {expected}, got {shortened(event)}")
+
+
+def shortened(event: Any) -> str:
+    """`event` as Python writes it, cut."""
+    text = repr(event)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def event_type(event: Any) -> str:
+    """The type of an event; raises as `send` is to for what is no event."""
+    try:
+        kind = event["type"]
+    except (TypeError, KeyError):
+        kind = None
+    if not isinstance(kind, str):
+        raise RuntimeError(f"expected a dict with the key 'type', got {shortened(event)}")
+    return kind

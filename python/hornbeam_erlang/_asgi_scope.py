@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the scope of an HTTP request or a WebSocket (ASGI 3.0, HTTP and WebSocket 2.5).
+
+Runs in the loop's thread, for every request: what repeats is remembered in bounded dicts. What
+applications do change (headers, state, extensions) is made anew for each scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from . import codec
+from ._wire import Message, ProtocolError
+from .errors import TermError
+
+Scope: TypeAlias = dict[str, Any]
+Extensions: TypeAlias = dict[str, dict[str, Any]]
+
+SPEC_VERSION = "2.5"  # of the HTTP and WebSocket message format
+MAX_CONNECTIONS = 4096
+
+_ASGI = {"version": "3.0", "spec_version": SPEC_VERSION}
+_VERSIONS = {b"1.0": "1.0", b"1.1": "1.1", b"2": "2"}
+_SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+_METHODS = {
+    name.encode(): name
+    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE")
+}
+
+
+class ScopeMaker:
+    """Makes scopes for one application.
+
+    Args:
+        root_path: prefix the application is mounted under, empty or beginning with `/`.
+        state: what the application kept at its startup; each scope gets a shallow copy.
+    """
+
+    def __init__(self, root_path: str, state: Mapping[str, Any]) -> None:
+        self._root_path = root_path
+        self._state = dict(state)
+        self._connections: dict[bytes, Scope] = {}
+
+    def http(self, message: Message) -> Scope:
+        """The scope for OPEN `message`."""
+        _, _, _, method, path, query, version, headers, connection, _ = message
+        base = self._connections.get(connection) or self._remember(connection)
+        scope = base.copy()
+        text = path.decode("latin-1")
+        scope["http_version"] = _VERSIONS[version]
+        scope["method"] = _METHODS.get(method) or method.decode("latin-1")
+        scope["path"] = decode_path(path) if "%" in text or not text.isascii() else text
+        scope["raw_path"] = path
+        scope["query_string"] = query
+        scope["headers"] = list(headers.items())
+        scope["state"] = self._state.copy()
+        scope["extensions"] = http_extensions(version, headers)
+        return scope
+
+    def websocket(self, message: Message) -> Scope:
+        """The scope for WEBSOCKET `message`."""
+        _, _, _, path, query, version, headers, connection, subprotocols = message
+        scope = (self._connections.get(connection) or self._remember(connection)).copy()
+        scope["type"] = "websocket"
+        scope["http_version"] = _VERSIONS[version]
+        scope["scheme"] = _SOCKET_SCHEMES.get(scope["scheme"], "ws")
+        scope["path"] = decode_path(path)
+        scope["raw_path"] = path
+        scope["query_string"] = query
+        scope["headers"] = list(headers.items())
+        scope["subprotocols"] = [name.decode("latin-1") for name in subprotocols]
+        scope["state"] = self._state.copy()
+        scope["extensions"] = {"websocket.http.response": {}}
+        return scope
+
+    def _remember(self, connection: bytes) -> Scope:
+        base = {"type": "http", "asgi": _ASGI, **_connection_entries(connection)}
+        base["root_path"] = self._root_path
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._connections.clear()
+        self._connections[connection] = base
+        return base
+
+
+def decode_path(path: bytes) -> str:
+    """A path of the wire as text: escapes decoded, then UTF-8, with U+FFFD for what is none."""
+    return unquote_to_bytes(path).decode("utf-8", "replace")
+
+
+def http_extensions(version: bytes, headers: Mapping[bytes, bytes]) -> Extensions:
+    """What this request can be answered with beyond the standard; by HTTP version and client."""
+    if version == b"1.0":
+        return {"http.response.pathsend": {}}
+    extensions: Extensions = {"http.response.pathsend": {}, "http.response.early_hint": {}}
+    te = headers.get(b"te")
+    if te is not None and b"trailers" in te.lower():
+        extensions["http.response.trailers"] = {}
+    if version == b"2":
+        extensions["http.response.push"] = {}
+    return extensions
+
+
+def _connection_entries(connection: bytes) -> Scope:
+    try:
+        fields: Any = codec.decode_wire(connection)
+        scheme, peer_host, peer_port, host, port = fields
+        return {
+            "scheme": scheme.decode("ascii"),
+            # A Unix socket has neither.
+            "client": (peer_host.decode("latin-1"), peer_port) if peer_host else None,
+            "server": (host.decode("latin-1"), port) if host else None,
+        }
+    except (TermError, TypeError, ValueError, AttributeError) as exc:
+        text = f"Connection of OPEN: expected {{Scheme, PeerHost, PeerPort, Host, Port}}: {exc}"
+        raise ProtocolError("bad_message", text) from exc

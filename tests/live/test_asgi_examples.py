@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ASGI examples as the command serves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from live.serving import EXAMPLES, command, first_line, serving, text
+
+
+def test_hello() -> None:
+    """The hello example answers, many times over one connection."""
+    with serving("app:application", EXAMPLES / "hello_asgi", "--interface", "asgi") as served:
+        connection = served.connection()
+        for _ in range(50):
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            assert response.status == 200
+            assert response.headers["content-type"] == "text/plain"
+            assert response.read() == b"Hello from Hornbeam ASGI!"
+        connection.close()
+
+
+FAILING = """
+async def application(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database today"})
+"""
+
+
+def test_failed_startup(tmp_path: Path) -> None:
+    """A startup that fails stops the command, which prints what the application said."""
+    (tmp_path / "failing.py").write_text(FAILING)
+    argv = ("--bind", "127.0.0.1:0", "--app-dir", str(tmp_path), "--interface", "asgi")
+    with command(*argv, "failing:application") as (process, stderr):
+        assert first_line(process) == ""
+        assert process.wait(30) != 0
+        assert "no database today" in text(stderr)
