@@ -5,7 +5,7 @@
 %% all is well. The rules: RFC 9110 (fields, methods, host), RFC 9112 (HTTP/1.1), RFC 9113 (HTTP/2).
 -module(hornbeam_edge).
 
--export([limits/1, cowboy_limits/1, check/2]).
+-export([limits/1, cowboy_limits/1, check/2, check_again/2]).
 -export_type([limits/0, verdict/0]).
 
 -import(hornbeam_edge_syntax, [
@@ -58,11 +58,8 @@ cowboy_limits(#{max_request_line_size := Line, max_headers := Headers,
 %% of the response; it repeats no byte of the request). The connection should be closed after it:
 %% where one rule is broken, nobody knows where the next request starts.
 -spec check(cowboy_req:req(), limits()) -> verdict().
-check(
-    #{method := Method, path := Path, qs := Query, headers := Headers} = Req,
-    #{max_request_line_size := MaxLine, max_headers := MaxHeaders, max_header_size := Max} = Limits
-) ->
-    case request_line(Method, Path, Query, MaxLine) of
+check(#{headers := Headers} = Req, #{max_headers := MaxHeaders, max_header_size := Max} = Limits) ->
+    case request_line(Req, Limits) of
         ok when map_size(Headers) =< MaxHeaders ->
             case headers(maps:to_list(Headers), Max) of
                 ok -> host(Headers, Req, Limits);
@@ -73,6 +70,19 @@ check(
         Refused ->
             Refused
     end.
+
+%% @doc The same for a request whose header fields equal those of one that passed `check/2' on the
+%% same connection: over HTTP/1 what was said of them holds again.
+-spec check_again(cowboy_req:req(), limits()) -> verdict().
+check_again(#{headers := Headers, version := Version} = Req, Limits) ->
+    case request_line(Req, Limits) of
+        ok when Version =:= 'HTTP/2' -> authority(Headers, Req, Limits);
+        ok -> framing(Headers, Req, Limits);
+        Refused -> Refused
+    end.
+
+request_line(#{method := Method, path := Path, qs := Query}, #{max_request_line_size := Max}) ->
+    request_line(Method, Path, Query, Max).
 
 request_line(Method, Path, Query, Max) when
     byte_size(Method) + byte_size(Path) + byte_size(Query) + ?VERSION_SIZE + 2 =< Max

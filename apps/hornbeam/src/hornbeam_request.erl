@@ -1,10 +1,10 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc What a worker is told of a request, made of what Cowboy tells of it.
+%% @doc What Cowboy tells of a request: checked, and made into what a worker is told of it.
 %%
 %% Runs in: the connection process, whose dictionary keeps what is the same for all its requests.
 -module(hornbeam_request).
 
--export([encode/2]).
+-export([check/2, encode/2]).
 -export_type([req/0]).
 
 %% The fields of a cowboy_req:req() that matter here. Cowboy's own type says that addresses are
@@ -26,6 +26,19 @@
 
 %% Words.
 -define(MIN_HEAP_SIZE, 2586).
+
+%% @doc `hornbeam_edge:check/2'. Most clients repeat their header fields on a connection; to compare
+%% them is much quicker than to check them.
+-spec check(cowboy_req:req(), hornbeam_edge:limits()) -> hornbeam_edge:verdict().
+check(#{headers := Headers} = Req, Limits) ->
+    case get(hornbeam_headers) of
+        Headers ->
+            hornbeam_edge:check_again(Req, Limits);
+        _ ->
+            Verdict = hornbeam_edge:check(Req, Limits),
+            _ = Verdict =:= ok andalso put(hornbeam_headers, Headers),
+            Verdict
+    end.
 
 %% @doc The fields of an OPEN. The body is whole, or its beginning and its length.
 -spec encode(req(), Body) -> hornbeam_wire:request() when

@@ -77,7 +77,7 @@ init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits} = Edge}) ->
     },
     Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
     ok = hornbeam_pool:opened(Pool),
-    case hornbeam_http1_turn:is_cut() orelse hornbeam_edge:check(Req, Limits) of
+    case hornbeam_http1_turn:is_cut() orelse hornbeam_request:check(Req, Limits) of
         ok -> accepted(Req, Stream);
         {refuse, Status, Reason} -> refuse(Status, Reason, Stream);
         true -> {[], Stream#stream{phase = closed}}

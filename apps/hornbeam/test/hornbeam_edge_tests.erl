@@ -62,6 +62,34 @@ pure_test_() ->
         {"HTTP/2 with a space in the path is refused", H2#{path => <<"/a b">>}, 400}
     ]].
 
+%% What may differ between requests with the same header fields is checked in each of them.
+same_headers_test_() ->
+    R = (request())#{headers => #{<<"host">> => <<"a">>, <<"content-length">> => <<"7">>}},
+    [{Sentence, ?_assertEqual(Status, again(R, maps:merge(R, Changed)))} ||
+        {Sentence, Changed, Status} <- [
+            {"the same request passes again", #{}, 200},
+            {"another target passes", #{path => <<"/b">>, qs => <<"c=d">>}, 200},
+            {"a method that is no token is refused", #{method => <<"G T">>}, 400},
+            {"a path with a space is refused", #{path => <<"/a b">>}, 400},
+            {"a query with a control character is refused", #{qs => <<1>>}, 400},
+            {"a long target is refused", #{path => <<"/", (binary:copy(<<"a">>, 9000))/binary>>},
+                414},
+            {"a body over the limit is refused", #{has_body => true, body_length => 1 bsl 80}, 413},
+            {"a body of unknown length over HTTP/1.0 is refused",
+                #{has_body => true, body_length => undefined, version => 'HTTP/1.0'}, 400},
+            {"another authority over HTTP/2 is refused", #{version => 'HTTP/2', host => <<"b">>},
+                400}
+        ]].
+
+%% Both ways of asking must agree.
+again(Passed, Request) ->
+    200 = status(Passed),
+    Status = status(Request),
+    ?assertEqual(
+        hornbeam_edge:check(Request, limits()), hornbeam_edge:check_again(Request, limits())
+    ),
+    Status.
+
 version_test_() ->
     R = request(),
     H2 = R#{version => 'HTTP/2', headers => #{}},
