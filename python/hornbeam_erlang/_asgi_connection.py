@@ -176,7 +176,7 @@ class Connection:
     def cancel(self, cycle: Cycle, reason: bytes) -> None:
         """The node wants no answer of `cycle` any more."""
         cycle.cancelled_by_node(reason)
-        if reason != b"client_gone":
+        if not cycle.wants_grace(reason):
             cycle.cancel()
             return
         if not self._overdue:
