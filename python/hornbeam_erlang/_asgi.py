@@ -147,6 +147,7 @@ class ASGI:
         return self._hub.begin(ident)
 
     def _run(self, cycle: Cycle, scope: Scope) -> None:
+        self._connection.starting = cycle.ident
         context = self._base.copy()
         context.run(ORIGIN.set, cycle.ident)
         try:

@@ -8,9 +8,12 @@ have done it all the same.
 
 from __future__ import annotations
 
-from . import _state
+from . import _pubsub, _state
 from ._operations import asynchronous
 from ._pipeline import AsyncPipeline
+from ._pubsub import receive_pubsub_async as receive_pubsub
+from ._pubsub import subscribe_async as subscribe
+from ._pubsub import subscription_async as subscription
 
 __all__ = [
     "decr",
@@ -18,6 +21,8 @@ __all__ = [
     "get",
     "incr",
     "pipeline",
+    "publish",
+    "receive_pubsub",
     "set",
     "state_add",
     "state_cas",
@@ -34,7 +39,11 @@ __all__ = [
     "state_set",
     "state_set_multi",
     "state_update",
+    "subscribe",
+    "subscription",
 ]
+
+publish = asynchronous(_pubsub.publish)
 
 state_add = asynchronous(_state.state_add)
 state_cas = asynchronous(_state.state_cas)
