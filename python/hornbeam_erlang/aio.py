@@ -9,11 +9,8 @@ have done it all the same.
 from __future__ import annotations
 
 from . import _pubsub, _state
-from ._operations import asynchronous
+from ._operations import asynchronous, twin
 from ._pipeline import AsyncPipeline
-from ._pubsub import receive_pubsub_async as receive_pubsub
-from ._pubsub import subscribe_async as subscribe
-from ._pubsub import subscription_async as subscription
 
 __all__ = [
     "decr",
@@ -44,6 +41,9 @@ __all__ = [
 ]
 
 publish = asynchronous(_pubsub.publish)
+receive_pubsub = twin(_pubsub.receive_pubsub_async, _pubsub.receive_pubsub)
+subscribe = twin(_pubsub.subscribe_async, _pubsub.subscribe)
+subscription = twin(_pubsub.subscription_async, _pubsub.subscription)
 
 state_add = asynchronous(_state.state_add)
 state_cas = asynchronous(_state.state_cas)
