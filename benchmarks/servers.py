@@ -213,10 +213,10 @@ def running(server: Server) -> Iterator[tuple[list[int], int]]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server and waits for it; kills its process group when it does not obey."""
+    """Ends the server and waits for it; kills what is left of its process group."""
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP)
-    except subprocess.TimeoutExpired:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(STOP)
+    process.wait(STOP)
