@@ -89,6 +89,7 @@ def hypercorn(port: int) -> list[str]:
 # Every server must take 10,000 connections at once; granian refuses beyond its backpressure.
 MANY = ("--backlog", "2048", "--backpressure", "20000")
 
+OURS = ("--interface", "asgi", "--workers", "1")
 UVICORN = ("uvicorn", "uvloop", "httptools", "websockets")
 SERVERS = {
     server.name: server
@@ -100,6 +101,12 @@ SERVERS = {
             UVICORN,
             "ASGI, httptools, uvloop, websockets, 1 worker",
             uvicorn("bench_asgi:application"),
+        ),
+        Server(
+            "hornbeam-asgi",
+            ("hornbeam", "uvloop"),
+            "ASGI, uvloop, 1 worker",
+            hornbeam("bench_asgi:application", *OURS),
         ),
         Server("granian-wsgi", ("granian",), "WSGI, 1 worker", granian("wsgi", "--no-ws")),
         Server("granian-asgi", ("granian",), "ASGI, 1 worker", granian("asgi", *MANY)),
