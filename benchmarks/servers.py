@@ -89,7 +89,6 @@ def hypercorn(port: int) -> list[str]:
 # Every server must take 10,000 connections at once; granian refuses beyond its backpressure.
 MANY = ("--backlog", "2048", "--backpressure", "20000")
 
-OURS = ("--interface", "asgi", "--workers", "1")
 UVICORN = ("uvicorn", "uvloop", "httptools", "websockets")
 SERVERS = {
     server.name: server
@@ -101,12 +100,6 @@ SERVERS = {
             UVICORN,
             "ASGI, httptools, uvloop, websockets, 1 worker",
             uvicorn("bench_asgi:application"),
-        ),
-        Server(
-            "hornbeam-asgi",
-            ("hornbeam", "uvloop"),
-            "ASGI, uvloop, 1 worker",
-            hornbeam("bench_asgi:application", *OURS),
         ),
         Server("granian-wsgi", ("granian",), "WSGI, 1 worker", granian("wsgi", "--no-ws")),
         Server("granian-asgi", ("granian",), "ASGI, 1 worker", granian("asgi", *MANY)),
@@ -220,10 +213,10 @@ def running(server: Server) -> Iterator[tuple[list[int], int]]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server and waits for it; kills what is left of its process group."""
+    """Ends the server and waits for it; kills its process group when it does not obey."""
     process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    try:
         process.wait(STOP)
-    with contextlib.suppress(ProcessLookupError):
+    except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(STOP)
+        process.wait(STOP)

@@ -6,7 +6,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(hornbeam_case, [doc/1, fetch/2, await_idle/0]).
+-import(hornbeam_case, [doc/1, fetch/2, await/1, await_idle/0]).
 
 -compile([export_all, nowarn_export_all]).
 
@@ -21,6 +21,13 @@ end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
 end_per_testcase(_, _) -> hornbeam:stop().
 
 do_start(Options) -> hornbeam_case:start("edge_app:application", Options).
+
+do_start_other(Options) -> hornbeam_case:start("tls_app:application", Options).
+
+do_run(Command) ->
+    os:cmd(binary_to_list(iolist_to_binary(["timeout 60 ", Command, " 2>&1"]))).
+
+do_url(Port, Path) -> ["'http://127.0.0.1:", integer_to_list(Port), Path, "'"].
 
 do_seen(Port) ->
     {200, Text} = fetch(Port, "/seen"),
@@ -116,11 +123,204 @@ a_version_that_is_switched_off(_) ->
     doc("http_version decides what is spoken: the other version gets no answer of an application."),
     Port1 = do_start(#{http_version => ['HTTP/1.1']}),
     ?assertMatch({200, _}, fetch(Port1, "/")),
-    {Id1, C1} = raw_http2:request(<<"GET">>, <<"/">>, raw_http2:connect(Port1)),
-    ?assertMatch({[{Id1, {505, _}}], _}, raw_http2:responses(1, C1)),
+    %% An HTTP/2 client is told in HTTP/1.1: this server knows nothing else.
+    ?assertMatch({505, _, <<"505 HTTP Version Not Supported: HTTP/2 is switched off\n">>, <<>>},
+        raw_http:exchange(Port1, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
     ?assertEqual(1, do_seen(Port1)),
     ok = hornbeam:stop(),
     Port2 = do_start(#{http_version => ['HTTP/2']}),
-    ?assertNotMatch({200, _}, fetch(Port2, "/")),
+    ?assertMatch({505, <<"505 HTTP Version Not Supported: only HTTP/2 is spoken here\n">>},
+        fetch(Port2, "/")),
     {Id, C2} = raw_http2:request(<<"GET">>, <<"/seen">>, raw_http2:connect(Port2)),
     ?assertMatch({[{Id, {200, <<"0">>}}], _}, raw_http2:responses(1, C2)).
+
+%%% Clients that nobody here wrote
+
+other_clients(_) ->
+    doc("curl, nghttp and h2load with prior knowledge: one request, uploads, hundreds at once."),
+    Port = do_start_other(#{workers => 2}),
+    Upload = filename:join(os:getenv("TMPDIR", "/tmp"), "hornbeam-upload-" ++ os:getpid()),
+    ok = file:write_file(Upload, binary:copy(<<"u">>, 2000000)),
+    Curl = "curl -sS --http2-prior-knowledge ",
+    ?assertMatch("http HTTP/2 " ++ _, do_run([Curl, do_url(Port, "/about")])),
+    ?assertEqual("2000000",
+        do_run([Curl, "--data-binary @", Upload, " ", do_url(Port, "/length")])),
+    ?assertEqual("2000000",
+        do_run(["nghttp -d ", Upload, " ", do_url(Port, "/length")])),
+    ?assertEqual("2000000", do_run([Curl, "-o /dev/null -w '%{size_download}' ",
+        do_url(Port, "/pieces?200")])),
+    Load = do_run(["h2load -n 2000 -c 4 -m 100 ", do_url(Port, "/letters?1000")]),
+    ?assertMatch({match, _}, re:run(Load, "2000 succeeded, 0 failed, 0 errored")),
+    ok = file:delete(Upload),
+    await_idle().
+
+an_upgrade_is_ignored(_) ->
+    doc("The upgrade of an HTTP/1.1 request to h2c is answered over HTTP/1.1, with and without a "
+        "body; a later one on the connection is refused, and nothing of it is left."),
+    Ask = "curl -sS --http2 -w ' %{http_version}' ",
+    [
+        begin
+            Port = do_start_other(#{http_version => Versions}),
+            ?assertMatch({match, _}, re:run(do_run([Ask, do_url(Port, "/about")]),
+                "^http HTTP/1.1 .* 1.1$")),
+            ?assertEqual("5 1.1", do_run([Ask, "-d hello ", do_url(Port, "/length")])),
+            ok = hornbeam:stop()
+        end
+     || Versions <- [['HTTP/1.1'], ['HTTP/1.1', 'HTTP/2']]
+    ],
+    Port = do_start(#{workers => 1}),
+    Socket = raw_http:connect(Port),
+    Plain = "GET /seen HTTP/1.1\r\nhost: a\r\n\r\n",
+    Upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\n"
+        "upgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n",
+    ok = raw_http:send(Socket, Plain),
+    ?assertMatch({200, _, <<"0">>, <<>>}, raw_http:response(Socket)),
+    ok = raw_http:send(Socket, Upgrade),
+    ?assertMatch({400, _, _, _}, raw_http:response(Socket)),
+    _ = raw_http:rest(Socket),
+    ?assertEqual(0, do_seen(Port)),
+    %% Behind a request that runs: that one is lost with the connection.
+    Pipeline = raw_http:connect(Port),
+    ok = raw_http:send(Pipeline, [Plain, "GET /sleep?300 HTTP/1.1\r\nhost: a\r\n\r\n"]),
+    ?assertMatch({200, _, <<"0">>, _}, raw_http:response(Pipeline)),
+    ok = raw_http:send(Pipeline, Upgrade),
+    _ = raw_http:rest(Pipeline),
+    await_idle().
+
+%%% Limits
+
+concurrent_streams(_) ->
+    doc("max_concurrent_streams: N are served, one more is refused and costs no other; before the "
+        "settings are acknowledged it is 503, and four times as many end the connection."),
+    Port = do_start(#{threads => 3, max_concurrent_streams => 3}),
+    {[A, B, C], C1} = do_open(3, <<"/sleep?500">>, do_settled(Port)),
+    ?assertEqual(3, maps:get(max_concurrent_streams, raw_http2:settings(C1))),
+    {D, C2} = raw_http2:get(<<"/">>, C1),
+    {Outcomes, C3} = raw_http2:responses(4, C2),
+    ?assertEqual({D, {reset, refused_stream}}, hd(Outcomes)),
+    ?assertEqual(lists:sort([{Id, {200, <<"0">>}} || Id <- [A, B, C]]), lists:sort(tl(Outcomes))),
+    ok = raw_http2:close(C3),
+    await_idle(),
+    Deaf = raw_http2:connect(Port, #{acknowledge => false}),
+    {_, D1} = do_open(4, <<"/sleep?500">>, Deaf),
+    {[{7, {503, _}} | _], D2} = raw_http2:responses(4, D1),
+    {_, D3} = do_open(13, <<"/sleep?500">>, D2),
+    ?assertEqual(no_error, raw_http2:rest(D3)),
+    await_idle().
+
+%% A connection whose settings are agreed on.
+do_settled(Port) ->
+    {Id, C0} = raw_http2:get(<<"/seen">>, raw_http2:connect(Port)),
+    {[{Id, {200, _}}], C} = raw_http2:responses(1, C0),
+    C.
+
+do_open(N, Path, C0) ->
+    lists:mapfoldl(fun(_, C) -> raw_http2:get(Path, C) end, C0, lists:seq(1, N)).
+
+windows_of_nothing(_) ->
+    doc("A client that opens thousands of streams and takes no byte of the answers is bounded, and "
+        "others are served meanwhile."),
+    Port = do_start_other(#{workers => 1}),
+    Settings = #{settings => #{initial_window_size => 0}},
+    {Warm, W} = raw_http2:get(<<"/ticking">>, raw_http2:connect(Port, Settings)),
+    W1 = raw_http2:window(Warm, 100, W),
+    {[{Warm, {200, _}}], C0} = raw_http2:responses(1, W1),
+    Before = do_memory(),
+    {_, C1} = do_open(128, <<"/letters?20000">>, C0),
+    await(fun() -> maps:get(open, hornbeam:info()) =:= 128 end),
+    await(fun() -> [0] =:= [L || #{load := L} <- maps:get(workers, hornbeam:info())] end),
+    ?assert(do_memory() - Before < 10000000),
+    {_, C2} = do_open(3000, <<"/letters?20000">>, C1),
+    ?assertMatch({200, _}, fetch(Port, "/ticking")),
+    ?assertEqual(enhance_your_calm, raw_http2:rest(C2)),
+    await_idle(),
+    ?assert(do_memory() - Before < 5000000).
+
+do_memory() ->
+    _ = [garbage_collect(P) || P <- processes()],
+    erlang:memory(total).
+
+small_windows(_) ->
+    doc("Windows of one byte get the whole of whole answers, of pieces and of files."),
+    Port = do_start_other(#{}),
+    [
+        begin
+            C = raw_http2:connect(Port, #{settings => #{initial_window_size => Window}}),
+            {Id, C1} = raw_http2:get(Path, C),
+            {[{Id, {200, Body}}], C2} = raw_http2:responses(1, C1),
+            ?assertEqual({Path, Window, Size}, {Path, Window, byte_size(Body)}),
+            ok = raw_http2:close(C2)
+        end
+     || {Path, Window, Size} <- [
+            {<<"/letters?500">>, 1, 500},
+            {<<"/letters?100000">>, 1000, 100000},
+            {<<"/pieces?10">>, 333, 100000},
+            {<<"/file?100000">>, 333, 100000}
+        ]
+    ],
+    await_idle().
+
+%%% Ends
+
+a_reset_cancels(_) ->
+    doc("RST_STREAM ends the work for the stream, and nothing else on the connection."),
+    Port = do_start_other(#{threads => 2}),
+    {Endless, C1} = raw_http2:get(<<"/ticks">>, raw_http2:connect(Port)),
+    {Size, C2} = raw_http2:arrived(Endless, C1),
+    ?assert(Size > 0),
+    {Id, C3} = raw_http2:get(<<"/ticking">>, C2),
+    {[{Id, {200, <<"1">>}}], Answered} = raw_http2:responses(1, C3),
+    C4 = raw_http2:reset(Endless, Answered),
+    await(fun() -> fetch(Port, "/ticking") =:= {200, <<"0">>} end),
+    {Again, C5} = raw_http2:get(<<"/ticking">>, C4),
+    ?assertMatch({[{Again, {200, <<"0">>}}], _}, raw_http2:responses(1, C5)),
+    await(fun() -> [0] =:= [L || #{load := L} <- maps:get(workers, hornbeam:info())] end).
+
+a_flood_of_resets(_) ->
+    doc("Streams that are opened and given up at once, over and over, end the connection; they "
+        "leave nothing behind, and the next connection is served."),
+    Port = do_start_other(#{workers => 1}),
+    Flood = fun(_, C0) ->
+        {Id, C1} = raw_http2:get(<<"/letters?1">>, C0),
+        raw_http2:reset(Id, C1)
+    end,
+    C = lists:foldl(Flood, raw_http2:connect(Port), lists:seq(1, 1500)),
+    ?assertEqual(no_error, raw_http2:rest(C)),
+    ?assertMatch({200, _}, fetch(Port, "/ticking")),
+    await_idle().
+
+idle_time(_) ->
+    doc("A connection without streams ends after keepalive, with GOAWAY; one with a long answer "
+        "does not."),
+    Port = do_start(#{keepalive => 0.3}),
+    {Id, C1} = raw_http2:get(<<"/slow_stream?500">>, raw_http2:connect(Port)),
+    {[{Id, {200, <<"abc">>}}], C2} = raw_http2:responses(1, C1),
+    {Next, C3} = raw_http2:get(<<"/">>, C2),
+    {[{Next, {200, _}}], C4} = raw_http2:responses(1, C3),
+    Start = erlang:monotonic_time(millisecond),
+    ?assertEqual(no_error, raw_http2:rest(C4)),
+    Took = erlang:monotonic_time(millisecond) - Start,
+    ?assert(Took >= 250),
+    ?assert(Took < 5000).
+
+%%% What is claimed
+
+the_scheme_is_that_of_the_connection(_) ->
+    doc("Over cleartext environ says http, whatever the client claims in :scheme."),
+    Port = do_start_other(#{}),
+    {Id, C} = raw_http2:request([{<<":method">>, <<"GET">>}, {<<":scheme">>, <<"https">>},
+        {<<":authority">>, <<"localhost">>}, {<<":path">>, <<"/about">>}], none, <<>>,
+        raw_http2:connect(Port)),
+    {[{Id, {200, Text}}], _} = raw_http2:responses(1, C),
+    ?assertMatch(<<"http ", _/binary>>, Text).
+
+protocols_within_a_stream(_) ->
+    doc("Extended CONNECT is offered; a protocol that is not known is 501 and no tunnel."),
+    Port = do_start(#{}),
+    C0 = do_settled(Port),
+    ?assertEqual(true, maps:get(enable_connect_protocol, raw_http2:settings(C0))),
+    {Id, C1} = raw_http2:request([{<<":method">>, <<"CONNECT">>}, {<<":protocol">>, <<"chat">>},
+        {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"localhost">>}, {<<":path">>, <<"/">>}],
+        <<>>, <<>>, C0),
+    ?assertMatch({[{Id, {501, _}}], _}, raw_http2:responses(1, C1)),
+    ?assertEqual(0, do_seen(Port)).

@@ -4,8 +4,9 @@
 %% is bounded.
 -module(raw_http2).
 
--export([connect/1, request/3, request/4, responses/2, close/1]).
--export_type([connection/0, outcome/0]).
+-export([connect/1, connect/2, request/3, request/4, responses/2, close/1]).
+-export([get/2, reset/2, window/3, settings/1, arrived/2, rest/1]).
+-export_type([connection/0, options/0, outcome/0]).
 
 -define(TIMEOUT, 10000).
 
@@ -17,17 +18,82 @@
     decoder = cow_hpack:init() :: cow_hpack:state(),
     %% what has come of each stream
     streams = #{} :: #{pos_integer() => {undefined | 100..999, binary()}},
-    done = [] :: [{pos_integer(), outcome()}]
+    done = [] :: [{pos_integer(), outcome()}],
+    options :: options(),
+    settings = #{} :: map(),
+    %% why the server ended the connection
+    goaway = none :: atom()
 }).
 -opaque connection() :: #connection{}.
 
 -type outcome() :: {Status :: 100..999, Body :: binary()} | {reset, atom()}.
 
+-type options() :: #{
+    %% Of the client, by cow_http2's names.
+    settings => map(),
+    %% Whether the server's are acknowledged; true.
+    acknowledge => boolean(),
+    %% Whether what was received is given back to the windows; true.
+    updates => boolean()
+}.
+
 -spec connect(inet:port_number()) -> connection().
 connect(Port) ->
+    connect(Port, #{}).
+
+-spec connect(inet:port_number(), options()) -> connection().
+connect(Port, Options) ->
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}], ?TIMEOUT),
-    ok = gen_tcp:send(Socket, ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", cow_http2:settings(#{})]),
-    #connection{socket = Socket}.
+    Settings = cow_http2:settings(maps:get(settings, Options, #{})),
+    ok = gen_tcp:send(Socket, ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Settings]),
+    #connection{socket = Socket, options = Options}.
+
+%% @doc A GET; the number of its stream.
+-spec get(binary(), connection()) -> {pos_integer(), connection()}.
+get(Path, Connection) ->
+    request(<<"GET">>, Path, Connection).
+
+%% @doc Give a stream up.
+-spec reset(pos_integer(), connection()) -> connection().
+reset(Id, #connection{socket = Socket, streams = Streams} = C) ->
+    send(Socket, cow_http2:rst_stream(Id, cancel)),
+    C#connection{streams = maps:remove(Id, Streams)}.
+
+%% @doc Let the server send so many bytes more, of the stream, or of all for 0.
+-spec window(non_neg_integer(), pos_integer(), connection()) -> connection().
+window(0, Size, #connection{socket = Socket} = C) ->
+    send(Socket, cow_http2:window_update(Size)),
+    C;
+window(Id, Size, #connection{socket = Socket} = C) ->
+    send(Socket, cow_http2:window_update(Id, Size)),
+    C.
+
+%% @doc What the server said of itself, after at least one response.
+-spec settings(connection()) -> map().
+settings(#connection{settings = Settings}) -> Settings.
+
+%% @doc Read until something of the stream's body has come; its size so far.
+-spec arrived(pos_integer(), connection()) -> {non_neg_integer(), connection()}.
+arrived(Id, #connection{streams = Streams} = C0) ->
+    case Streams of
+        #{Id := {_, <<_, _/binary>> = Body}} -> {byte_size(Body), C0};
+        #{Id := _} -> {more, C} = read(C0), arrived(Id, C)
+    end.
+
+%% @doc Read until the server closes the connection: the reason it gave, `none' without one.
+-spec rest(connection()) -> atom().
+rest(C0) ->
+    case read(C0) of
+        {more, C} -> rest(C);
+        {closed, #connection{goaway = Reason}} -> Reason
+    end.
+
+%% A server that has closed shows when it is read from.
+send(Socket, Bytes) ->
+    case gen_tcp:send(Socket, Bytes) of
+        ok -> ok;
+        {error, Reason} when Reason =:= closed; Reason =:= epipe; Reason =:= econnreset -> ok
+    end.
 
 -spec close(connection()) -> ok.
 close(#connection{socket = Socket}) -> gen_tcp:close(Socket).
@@ -50,7 +116,7 @@ request(Headers, Body, Trailers, #connection{socket = Socket, next = Id, encoder
             <<>> -> {[], Encoder1};
             _ -> cow_hpack:encode(Trailers, Encoder1)
         end,
-    ok = gen_tcp:send(Socket, [
+    send(Socket, [
         cow_http2:headers(Id, fin(Body =:= none), Block),
         [cow_http2:data(Id, fin(Trailers =:= <<>>), Body) || Body =/= none],
         [cow_http2:headers(Id, fin, Last) || Trailers =/= <<>>]
@@ -67,31 +133,54 @@ fin(false) -> nofin.
     {[{pos_integer(), outcome()}], connection()} | {closed, list()}.
 responses(N, #connection{done = Done} = C) when length(Done) >= N ->
     {lists:reverse(Done), C#connection{done = []}};
-responses(N, #connection{socket = Socket, buffer = Buffer, done = Done} = C) ->
-    case cow_http2:parse(Buffer, 16384) of
+responses(N, C0) ->
+    case read(C0) of
+        {more, C} -> responses(N, C);
+        {closed, #connection{done = Done}} -> {closed, lists:reverse(Done)}
+    end.
+
+%% One frame, or more bytes.
+read(#connection{socket = Socket, buffer = Buffer} = C) ->
+    case parse(Buffer) of
         {ok, Frame, Rest} ->
-            responses(N, frame(Frame, C#connection{buffer = Rest}));
+            {more, frame(Frame, C#connection{buffer = Rest})};
         more ->
             case gen_tcp:recv(Socket, 0, ?TIMEOUT) of
-                {ok, Bytes} -> responses(N, C#connection{buffer = <<Buffer/binary, Bytes/binary>>});
-                {error, _} -> {closed, lists:reverse(Done)}
+                {ok, Bytes} -> {more, C#connection{buffer = <<Buffer/binary, Bytes/binary>>}};
+                {error, timeout} -> error({timeout, Buffer});
+                {error, _} -> {closed, C}
             end
     end.
 
-frame({settings, _}, #connection{socket = Socket} = C) ->
-    ok = gen_tcp:send(Socket, cow_http2:settings_ack()),
-    C;
+%% cowlib takes a part of RST_STREAM for one that is too short.
+parse(<<Size:24, _:6/binary, _:Size/binary, _/binary>> = Buffer) ->
+    cow_http2:parse(Buffer, 16384);
+parse(_) ->
+    more.
+
+frame({settings, Settings}, #connection{socket = Socket, options = Options} = C) ->
+    _ = maps:get(acknowledge, Options, true) andalso send(Socket, cow_http2:settings_ack()),
+    C#connection{settings = Settings};
+frame({goaway, _, Reason, _}, C) ->
+    C#connection{goaway = Reason};
 frame({headers, Id, Fin, head_fin, Block}, #connection{decoder = Decoder0, streams = Streams} =
     C) ->
     {Headers, Decoder} = cow_hpack:decode(Block, Decoder0),
-    {_, Body} = maps:get(Id, Streams),
     Status = binary_to_integer(proplists:get_value(<<":status">>, Headers, <<"0">>)),
-    ended(Fin, Id, C#connection{decoder = Decoder, streams = Streams#{Id := {Status, Body}}});
+    case Streams of
+        #{Id := {_, Body}} ->
+            ended(Fin, Id, C#connection{decoder = Decoder, streams = Streams#{Id := {Status, Body}}});
+        #{} ->
+            C#connection{decoder = Decoder}
+    end;
+frame({data, Id, _, _}, #connection{streams = Streams} = C) when not is_map_key(Id, Streams) ->
+    C;
 frame({data, Id, Fin, Data}, #connection{socket = Socket, streams = Streams} = C) ->
     {Status, Body} = maps:get(Id, Streams),
     Size = byte_size(Data),
-    ok = gen_tcp:send(Socket,
-        [[cow_http2:window_update(Size), cow_http2:window_update(Id, Size)] || Size > 0]),
+    Gives = Size > 0 andalso maps:get(updates, C#connection.options, true),
+    _ = Gives andalso
+        send(Socket, [cow_http2:window_update(Size), cow_http2:window_update(Id, Size)]),
     ended(Fin, Id, C#connection{streams = Streams#{Id := {Status, <<Body/binary, Data/binary>>}}});
 frame({rst_stream, Id, Reason}, #connection{streams = Streams, done = Done} =
     C) when is_map_key(Id, Streams) ->

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Hashable
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -67,29 +66,26 @@ class AwaitedCalls:
 
     def __init__(self, threads: Leadership) -> None:
         self.unread = 0
-        self._calls: dict[Hashable, AsyncCall] = {}
+        self._calls: dict[int, AsyncCall] = {}
         self._threads = threads
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def add(self, key: Hashable, pending: AsyncCall) -> bool:
-        """Notes what is waited for: the id of our call, or whatever else is waited for.
-
-        Returns: whether the calling thread reads what comes for it itself.
-        """
+    def add(self, ident: int, pending: AsyncCall) -> bool:
+        """Notes our call `ident`. Returns: whether the calling thread reads its answer itself."""
         threads = self._threads
         reads = threads.owner == get_ident()
         with threads.mutex:
-            self._calls[key] = pending
+            self._calls[ident] = pending
             self.unread += not reads
         return reads
 
-    def remove(self, key: Hashable) -> None:
+    def remove(self, ident: int) -> None:
         """The opposite; from the same thread."""
         threads = self._threads
         with threads.mutex:
-            del self._calls[key]
+            del self._calls[ident]
             self.unread -= threads.owner != get_ident()
 
     def wake_overdue(self) -> None:

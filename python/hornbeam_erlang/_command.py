@@ -39,12 +39,6 @@ EMULATOR_FLAGS = (
     + ("[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]",)
 )
 
-# Good fit instead of the emulator's address order, which costs a tree operation per block; what it
-# is for, carriers that move between schedulers, one scheduler does not have.
-ONE_SCHEDULER_FLAGS = ("+S", "1:1") + tuple(
-    part for kind in "BHR" for part in (f"+M{kind}as", "gf", f"+M{kind}acul", "0")
-)
-
 NO_ERL = (
     "there is no Erlang on PATH (looked for the program erl): install Erlang/OTP 25 or later,"
     " on Debian with: apt-get install erlang-base erlang-crypto erlang-ssl"
@@ -74,8 +68,37 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, metavar="N", help="requests a worker runs at once (1)")
     add("--interface", choices=("wsgi", "asgi"), help="what the application speaks (wsgi)")
     add("--timeout", type=int, metavar="MS", help="milliseconds a request may take (30000)")
+    add("--max-connections", type=int, metavar="N", help="connections, for each address (16384)")
+    add_tls(command)
     add("--version", action="version", version=f"hornbeam {version('hornbeam')}")
     return command  # fmt: skip
+
+
+def add_tls(command: argparse.ArgumentParser) -> None:
+    """Options of TLS; what they mean together is the node's to check."""
+    add = command.add_argument_group("TLS", "PEM files; changed ones are read anew").add_argument
+    add("--certfile", metavar="FILE", help="certificate and chain; switches TLS on")
+    add("--keyfile", metavar="FILE", help="private key (in the certificate's file)")
+    add("--keyfile-password", metavar="TEXT", help="what the key is encrypted with")
+    add("--cacertfile", metavar="FILE", help="authorities of clients' certificates")
+    add("--verify", choices=("none", "optional", "required"), help="clients' certificates (none)")
+    add("--ciphers", metavar="NAMES", help="cipher suites, with colons between")
+    add("--tls-min-version", choices=("1.2", "1.3"), help="oldest version of TLS (1.2)")
+
+
+def tls_options(arguments: argparse.Namespace) -> dict[str, object]:
+    """Those options under the node's names, None for what was not given."""
+    verify, version = arguments.verify, arguments.tls_min_version
+    return {
+        "ssl": None if arguments.certfile is None else True,
+        "certfile": arguments.certfile,
+        "keyfile": arguments.keyfile,
+        "keyfile_password": arguments.keyfile_password,
+        "cacertfile": arguments.cacertfile,
+        "verify": None if verify is None else Atom(verify),
+        "ciphers": arguments.ciphers,
+        "tls_min_version": None if version is None else Atom(f"tlsv{version}"),
+    }
 
 
 def processors() -> int:
@@ -90,7 +113,7 @@ def scheduler_flags(count: int) -> tuple[str, ...]:
     cost the node about a quarter more processor time per request (benchmarks/README.md). With
     more processors the emulator's own choice, one each, stands.
     """
-    return ONE_SCHEDULER_FLAGS if count == 2 else ()
+    return ("+S", "1:1") if count == 2 else ()
 
 
 def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
@@ -102,6 +125,8 @@ def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
         "threads": arguments.threads,
         "worker_class": None if interface is None else Atom(interface),
         "timeout": arguments.timeout,
+        "max_connections": arguments.max_connections,
+        **tls_options(arguments),
         "pythonpath": [os.path.abspath(arguments.app_dir)],
         "python": sys.executable,
     }

@@ -175,7 +175,7 @@ def serving(app: str, app_dir: Path, *options: str, **variables: str) -> Iterato
     argv = ("--bind", "127.0.0.1:0", "--app-dir", str(app_dir), *options, app)
     with command(*argv, **variables) as (process, stderr):
         announcement = first_line(process)
-        found = re.search(r"http://([\d.]+):(\d+)", announcement)
+        found = re.search(r"https?://([\d.]+):(\d+)", announcement)
         if found is None:
             end(process)
             raise AssertionError(f"not served: {announcement!r}\n{text(stderr)}")

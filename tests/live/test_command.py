@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 from importlib.metadata import version
@@ -13,7 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from live.serving import EXAMPLES, START, STOP, alive, command, descendants, serving, wait_until
+from live.serving import (
+    EXAMPLES,
+    START,
+    STOP,
+    alive,
+    command,
+    descendants,
+    serving,
+    text,
+    wait_until,
+)
 
 HELLO = EXAMPLES / "hello_wsgi"
 ONE_WORKER = ("--workers", "1")
@@ -38,6 +50,39 @@ def test_serves_and_says_where() -> None:
         start = f"Hornbeam {version('hornbeam')} serves app:application (wsgi) on http://127.0.0.1:"
         assert served.announcement.startswith(start)
         assert served.get() == (200, b"Hello from Hornbeam!")
+
+
+def test_serves_over_tls(tmp_path: Path) -> None:
+    """--certfile and --keyfile switch TLS on; a client that trusts the certificate is answered."""
+    certificate, key = str(tmp_path / "c.pem"), str(tmp_path / "k.pem")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    files = ("-keyout", key, "-out", certificate)
+    subprocess.run(
+        ["openssl", "req", "-x509", *curve, *subject, *files],
+        check=True,
+        capture_output=True,
+        timeout=START,
+    )
+    tls = ("--certfile", certificate, "--keyfile", key, "--tls-min-version", "1.3")
+    with serving("app:application", HELLO, *ONE_WORKER, *tls) as served:
+        assert "on https://127.0.0.1:" in served.announcement
+        trust = ssl.create_default_context(cafile=certificate)
+        client = http.client.HTTPSConnection(served.host, served.port, timeout=STOP, context=trust)
+        client.request("GET", "/")
+        answer = client.getresponse()
+        assert (answer.status, answer.read()) == (200, b"Hello from Hornbeam!")
+        client.close()
+
+
+def test_a_wrong_certificate_is_named() -> None:
+    """A file that is not there: status 1, and standard error names option and file."""
+    with command("--certfile", "/nowhere.pem", "--app-dir", str(HELLO), "app:application") as (
+        process,
+        stderr,
+    ):
+        assert process.wait(START) == 1
+        assert "the option certfile: the file /nowhere.pem cannot be read" in text(stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,7 +7,7 @@
 %% Everything here runs in the calling process; nothing is left running when a start fails.
 -module(hornbeam).
 
--export([start/1, start/2, stop/0, info/0, format_error/1]).
+-export([start/1, start/2, stop/0, info/0, reload_certificates/0, format_error/1]).
 -export([register_function/2, register_function/3, unregister_function/1]).
 -export_type([reason/0]).
 
@@ -25,6 +25,7 @@
     | {no_python, binary()}
     | {already_started, binary()}
     | {app_failed, Name :: binary(), Text :: binary()}
+    | hornbeam_certificates:reason()
     | {listen, Address :: binary(), inet:posix() | term()}
     | boot_timeout
     | stopped
@@ -76,18 +77,24 @@ start_pool(Python, #{workers := Size} = Config) ->
 locked(Fun) ->
     global:trans({?MODULE, self()}, Fun, [node()]).
 
-claim(Options, #{workers := Size} = Config) ->
+claim(Options, Config) ->
     case hornbeam_pool:lookup(?NAME) of
         {ok, Pool} ->
             already_started(Pool);
         error ->
-            ok = hornbeam_state_bounds:set_limits(Config),
-            PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
-            Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
-            case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of
-                {ok, Supervisor} -> {ok, Pool, Supervisor};
-                {error, _} = Error -> undo(Error)
+            case hornbeam_tls:open(?NAME, Config) of
+                ok -> claim_pool(Options, Config);
+                {error, _} = Error -> Error
             end
+    end.
+
+claim_pool(Options, #{workers := Size} = Config) ->
+    ok = hornbeam_state_bounds:set_limits(Config),
+    PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
+    Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
+    case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of
+        {ok, Supervisor} -> {ok, Pool, Supervisor};
+        {error, _} = Error -> undo(Error)
     end.
 
 %% Whoever stopped this start meanwhile left nothing of it; what is there now is somebody else's.
@@ -158,13 +165,12 @@ flush(Starter) ->
     after 0 -> ok
     end.
 
-listen(Pool, #{graceful_timeout := Graceful, num_acceptors := Acceptors, bind := Binds} = Config) ->
-    Options = #{
+listen(Pool, #{bind := Binds} = Config) ->
+    Options = (maps:with([num_acceptors, max_connections, graceful_timeout], Config))#{
         binds => Binds,
-        num_acceptors => Acceptors,
-        graceful_timeout => Graceful,
         pool => Pool,
-        cowboy => hornbeam_listener_options:cowboy(Config, Pool, ?WINDOW)
+        tls => hornbeam_listener_options:tls(Config),
+        cowboy => hornbeam_listener_options:cowboy(Config, ?NAME, Pool, ?WINDOW)
     },
     case hornbeam_listeners_sup:start_listener(?NAME, Options) of
         {ok, _} -> ok;
@@ -188,6 +194,7 @@ stop_all() ->
 
 stop_children() ->
     _ = hornbeam_listeners_sup:stop_listener(?NAME),
+    ok = hornbeam_tls:close(?NAME),
     hornbeam_pools_sup:stop_pool(?NAME).
 
 %% @doc What is served where, and the state of queue and workers.
@@ -212,8 +219,17 @@ info() ->
     end.
 
 addresses() ->
-    Listeners = [P || {_, P, _, _} <- supervisor:which_children(hornbeam_listeners_sup), is_pid(P)],
-    lists:append([hornbeam_listener:addresses(P) || P <- Listeners]).
+    lists:append([hornbeam_listener:addresses(P) || P <- hornbeam_listeners_sup:listeners()]).
+
+%% @doc Read the files of `certfile', `keyfile' and `cacertfile' again: new connections get what is
+%% in them, those that are open go on. When something is wrong with them all stays as it is. The
+%% server looks for changed files itself every few seconds; this is for those who want to know.
+-spec reload_certificates() -> ok | {error, hornbeam_certificates:reason() | no_tls}.
+reload_certificates() ->
+    case hornbeam_listeners_sup:listeners() of
+        [Listener] -> hornbeam_listener:reload_certificates(Listener);
+        [] -> {error, no_tls}
+    end.
 
 %% @doc Make a fun of one argument, the list of what Python passes, callable as `call(Name, …)'.
 -spec register_function(hornbeam_functions:name(), fun(([term()]) -> term())) -> ok.
@@ -240,6 +256,10 @@ format_error({already_started, App}) ->
     ["this node serves ", App, " already: call hornbeam:stop() first"];
 format_error({app_failed, _, Text}) ->
     Text;
+format_error({bad_file, Option, Path, What}) ->
+    ["the option ", atom_to_list(Option), ": the file ", Path, " ", What];
+format_error(no_tls) ->
+    "nothing is served over TLS: there is no certificate to reload";
 format_error({listen, Address, eaddrinuse}) ->
     ["the address ", Address, " is in use by another program: stop it, or set the option bind"];
 format_error({listen, Address, eacces}) ->

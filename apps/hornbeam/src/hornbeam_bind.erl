@@ -5,7 +5,7 @@
 %% never means "every interface".
 -module(hornbeam_bind).
 
--export([check/1, to_ranch/1, format/1, format/2]).
+-export([check/1, to_ranch/1, format/3]).
 -export_type([bind/0, address/0]).
 
 -type address() :: {inet, inet:ip4_address()} | {inet6, inet:ip6_address()} | {local, binary()}.
@@ -159,20 +159,15 @@ to_ranch(#{address := {inet6, Address}, port := Port}) ->
 to_ranch(#{address := {local, Path}}) ->
     [{ip, {local, Path}}, {port, 0}].
 
-%% @doc `format/2' with the port of the option.
--spec format(bind()) -> binary().
-format(#{port := Port} = Bind) ->
-    format(Bind, Port).
-
-%% @doc What to show a person: `http://127.0.0.1:8000', `http://[::1]:8000', `unix:/path'. `Port'
+%% @doc What to show a person: `http://127.0.0.1:8000', `https://[::1]:8000', `unix:/path'. `Port'
 %% is the one the kernel gave, which differs from the option's when that is 0.
--spec format(bind(), inet:port_number()) -> binary().
-format(#{address := {local, Path}}, _) ->
+-spec format(Scheme :: binary(), bind(), inet:port_number()) -> binary().
+format(_, #{address := {local, Path}}, _) ->
     <<"unix:", Path/binary>>;
-format(#{address := {inet, Address}}, Port) ->
-    url(inet:ntoa(Address), Port);
-format(#{address := {inet6, Address}}, Port) ->
-    url(["[", inet:ntoa(Address), "]"], Port).
+format(Scheme, #{address := {inet, Address}}, Port) ->
+    url(Scheme, inet:ntoa(Address), Port);
+format(Scheme, #{address := {inet6, Address}}, Port) ->
+    url(Scheme, ["[", inet:ntoa(Address), "]"], Port).
 
-url(Host, Port) ->
-    iolist_to_binary(["http://", Host, ":", integer_to_list(Port)]).
+url(Scheme, Host, Port) ->
+    iolist_to_binary([Scheme, "://", Host, ":", integer_to_list(Port)]).

@@ -9,9 +9,11 @@
 
 -export([main/0]).
 
-%% The options the command may give; their being here makes the atoms known to the decoder, and
-%% `start/2' does the same for the values of worker_class.
--define(KEYS, [bind, workers, threads, worker_class, timeout, pythonpath, python]).
+%% The options the command may give, and the values that are atoms: their being here makes the atoms
+%% known to the decoder.
+-define(KEYS, [bind, workers, threads, worker_class, timeout, pythonpath, python, max_connections,
+    ssl, certfile, keyfile, keyfile_password, cacertfile, verify, ciphers, tls_min_version]).
+-define(VALUES, [true, wsgi, asgi, none, optional, required, 'tlsv1.2', 'tlsv1.3']).
 -define(VARIABLE, "HORNBEAM_COMMAND").
 
 %% @doc Called by `erl -s hornbeam_command main'; returns at once.
@@ -28,6 +30,7 @@ request() ->
     true = os:unsetenv(?VARIABLE),
     {App, Options} = binary_to_term(binary:decode_hex(list_to_binary(Hex)), [safe]),
     [] = maps:keys(Options) -- ?KEYS,
+    [] = [Value || Value <- maps:values(Options), is_atom(Value)] -- ?VALUES,
     {App, Options}.
 
 %% No deadline: it waits for as long as the command lives.

@@ -12,10 +12,25 @@
 %% is in its process dictionary.
 -module(hornbeam_http1_turn).
 
--export([ended/1, take_over/1, cut/0, is_cut/0]).
+-export([started/1, ended/1, open/0, take_over/1, cut/0, is_cut/0]).
 
+-define(STARTED, hornbeam_http1_started).
 -define(ENDED, hornbeam_http1_ended).
 -define(CUT, hornbeam_http1_cut).
+
+%% @doc To be called when a stream starts that is not cut off. HTTP/1 streams start in order.
+-spec started(cowboy_stream:streamid()) -> ok.
+started(StreamID) ->
+    _ = put(?STARTED, StreamID),
+    ok.
+
+%% @doc Streams that have started and not ended.
+-spec open() -> non_neg_integer().
+open() ->
+    number(get(?STARTED)) - number(get(?ENDED)).
+
+number(undefined) -> 0;
+number(StreamID) -> StreamID.
 
 %% @doc To be called when a stream ends, whatever the reason. HTTP/1 streams end in order.
 -spec ended(cowboy_stream:streamid()) -> ok.

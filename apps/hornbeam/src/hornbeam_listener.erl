@@ -1,30 +1,43 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc The listening sockets of one application: opens them all or none, drains them when it ends.
 %%
-%% Runs in its own process, which only waits for its end. Cowboy's listeners live under ranch's
-%% supervisor; this process ties them to our tree.
+%% Runs in its own process. ranch's listeners live under its own supervisor; this process ties them
+%% to our tree. Over TLS it looks for changed certificates now and then, and reads them when they
+%% are the same twice: whoever writes several files is done then, and what is written within a
+%% second of the file system's clock is not missed.
 -module(hornbeam_listener).
 -behaviour(gen_server).
 
--export([start_link/2, addresses/1]).
+-export([start_link/2, addresses/1, reload_certificates/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0]).
+
+-include_lib("kernel/include/logger.hrl").
 
 -type options() :: #{
     binds := [hornbeam_bind:bind(), ...],
     num_acceptors := pos_integer(),
     %% Milliseconds.
     graceful_timeout := non_neg_integer(),
+    %% For each address.
+    max_connections := pos_integer() | infinity,
     pool := hornbeam_pool:pool(),
+    tls := [ssl:tls_server_option()] | undefined,
     cowboy := cowboy:opts()
 }.
 
 -record(state, {
+    name :: hornbeam_pool:name(),
     options :: options(),
-    listeners :: [{ranch:ref(), hornbeam_bind:bind()}]
+    listeners :: [{ranch:ref(), hornbeam_bind:bind()}],
+    %% of the certificates that are in use, or that were refused; and of the last look
+    used = undefined :: hornbeam_certificates:stamp() | undefined,
+    seen = undefined :: hornbeam_certificates:stamp() | undefined
 }).
 
+%% Milliseconds.
 -define(POLL, 20).
+-define(LOOK, 2000).
 
 -spec start_link(hornbeam_pool:name(), options()) -> {ok, pid()} | {error, term()}.
 start_link(Name, Options) ->
@@ -35,14 +48,24 @@ start_link(Name, Options) ->
 addresses(Listener) ->
     gen_server:call(Listener, addresses, 5000).
 
+%% @doc As `hornbeam:reload_certificates/0'.
+-spec reload_certificates(pid()) -> ok | {error, hornbeam_certificates:reason() | no_tls}.
+reload_certificates(Listener) ->
+    gen_server:call(Listener, reload_certificates, 5000).
+
 -spec init({hornbeam_pool:name(), options()}) -> {ok, #state{}} | {stop, term()}.
 init({Name, #{binds := Binds} = Options}) ->
     process_flag(trap_exit, true),
     Numbered = lists:zip(lists:seq(1, length(Binds)), Binds),
     case open([{{hornbeam, Name, N}, Bind} || {N, Bind} <- Numbered], Options, []) of
-        {ok, Listeners} -> {ok, #state{options = Options, listeners = Listeners}};
+        {ok, Listeners} ->
+            State = #state{name = Name, options = Options, listeners = Listeners},
+            {ok, await_change(State#state{used = stamp_in_use(Name, Options)})};
         {error, Reason} -> {stop, {shutdown, Reason}}
     end.
+
+stamp_in_use(_, #{tls := undefined}) -> undefined;
+stamp_in_use(Name, _) -> hornbeam_tls:stamp_in_use(Name).
 
 open([], _, Open) ->
     {ok, lists:reverse(Open)};
@@ -55,15 +78,19 @@ open([{Ref, Bind} = Listener | Rest], Options, Open) ->
             {error, {listen, maps:get(text, Bind), Reason}}
     end.
 
-open_one(Ref, Bind, #{num_acceptors := Acceptors, cowboy := Cowboy}) ->
+open_one(Ref, Bind, #{cowboy := Cowboy} = Options) ->
     ok = remove_stale(Bind),
-    Transport = #{
-        socket_opts => [{backlog, 4096}, {buffer, 16384} | hornbeam_bind:to_ranch(Bind)],
-        num_acceptors => Acceptors,
-        max_connections => infinity
-    },
+    {Transport, Secure} =
+        case Options of
+            #{tls := undefined} -> {ranch_tcp, []};
+            #{tls := Tls} -> {ranch_ssl, Tls}
+        end,
+    Socket = [{backlog, 4096}, {buffer, 16384} | hornbeam_bind:to_ranch(Bind)] ++ Secure,
+    Limits = hornbeam_listener_options:ranch(Options),
     ok = remove_left(Ref),
-    case cowboy:start_clear(Ref, Transport, Cowboy) of
+    case ranch:start_listener(Ref, Transport, Limits#{socket_opts => Socket},
+        hornbeam_connection, Cowboy)
+    of
         {ok, _} -> ok;
         {error, Reason} -> {error, reason(Reason)}
     end.
@@ -71,7 +98,7 @@ open_one(Ref, Bind, #{num_acceptors := Acceptors, cowboy := Cowboy}) ->
 %% A killed predecessor of this process could not stop its listener.
 remove_left(Ref) ->
     case is_map_key(Ref, ranch:info()) of
-        true -> cowboy:stop_listener(Ref);
+        true -> ranch:stop_listener(Ref);
         false -> ok
     end.
 
@@ -93,21 +120,58 @@ delete(Path) ->
     ok.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call(addresses, _From, #state{listeners = Listeners} = State) ->
-    {reply, [address(Ref, Bind) || {Ref, Bind} <- Listeners], State};
+handle_call(addresses, _From, #state{listeners = Listeners, options = Options} = State) ->
+    #{cowboy := #{hornbeam := #{scheme := Scheme}}} = Options,
+    {reply, [address(Scheme, Ref, Bind) || {Ref, Bind} <- Listeners], State};
+handle_call(reload_certificates, _From, #state{options = #{tls := undefined}} = State) ->
+    {reply, {error, no_tls}, State};
+handle_call(reload_certificates, _From, #state{name = Name} = State0) ->
+    {Result, State} = reload(hornbeam_tls:stamp(Name), State0),
+    {reply, Result, State};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
-address(_, #{address := {local, _}} = Bind) -> hornbeam_bind:format(Bind);
-address(Ref, Bind) -> hornbeam_bind:format(Bind, ranch:get_port(Ref)).
+address(Scheme, Ref, Bind) -> hornbeam_bind:format(Scheme, Bind, port(Ref, Bind)).
+
+port(_, #{address := {local, _}}) -> 0;
+port(Ref, _) -> ranch:get_port(Ref).
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(_Cast, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info(look, State) ->
+    {noreply, await_change(look(State))};
 handle_info(_Info, State) ->
     {noreply, State}.
+
+await_change(#state{options = #{tls := undefined}} = State) ->
+    State;
+await_change(State) ->
+    _ = erlang:send_after(?LOOK, self(), look),
+    State.
+
+look(#state{name = Name, used = Used, seen = Seen} = State) ->
+    case hornbeam_tls:stamp(Name) of
+        Used -> State#state{seen = Used};
+        Seen -> element(2, reload(Seen, State));
+        New -> State#state{seen = New}
+    end.
+
+reload(Stamp, #state{name = Name} = State) ->
+    Result = hornbeam_tls:reload(Name),
+    case Result of
+        ok ->
+            ?LOG_NOTICE(#{what => certificates_reloaded, app => Name},
+                #{domain => [hornbeam, listener]});
+        {error, Reason} ->
+            ?LOG_ERROR(#{what => certificates_reload_failed, app => Name,
+                reason => iolist_to_binary(hornbeam:format_error(Reason)),
+                consequence => <<"the certificates read before stay in use">>},
+                #{domain => [hornbeam, listener]})
+    end,
+    {Result, State#state{used = Stamp, seen = Stamp}}.
 
 %% @doc Nothing new is accepted, what is open may finish, then the connections are closed.
 -spec terminate(term(), #state{}) -> ok.
@@ -128,7 +192,7 @@ await_idle(Pool, Deadline) ->
     end.
 
 close({Ref, Bind}) ->
-    _ = cowboy:stop_listener(Ref),
+    _ = ranch:stop_listener(Ref),
     case Bind of
         #{address := {local, Path}} -> delete(Path);
         _ -> ok

@@ -2,19 +2,35 @@
 %% @doc The configuration of an application as Cowboy's protocol options. Pure.
 -module(hornbeam_listener_options).
 
--export([cowboy/3]).
+-export([cowboy/4, ranch/1, tls/1]).
 
 %% Milliseconds beyond every deadline of ours: then Cowboy gives a connection up.
 -define(SAFETY, 10000).
 
-%% @doc Options of `cowboy:start_clear/3'; `Window' is the response window in bytes.
--spec cowboy(hornbeam_options:config(), hornbeam_pool:pool(), pos_integer()) -> cowboy:opts().
-cowboy(Config, Pool, Window) ->
+%% @doc Options of `ssl', but for certificates.
+-spec tls(hornbeam_options:config()) -> [ssl:tls_server_option()] | undefined.
+tls(#{ssl := true} = Config) -> hornbeam_tls:listen_options(Config);
+tls(#{ssl := false}) -> undefined.
+
+%% @doc Limits of ranch. It counts connections in several processes, each for itself, and accepts
+%% a few more than the limit of each; there are as many as divide the limit evenly.
+-spec ranch(#{num_acceptors := pos_integer(), max_connections := pos_integer() | infinity,
+    _ => _}) -> ranch:opts().
+ranch(#{num_acceptors := Acceptors, max_connections := infinity}) ->
+    #{num_acceptors => Acceptors, max_connections => infinity};
+ranch(#{num_acceptors := Acceptors, max_connections := Max}) ->
+    Counters = lists:max([N || N <- lists:seq(1, min(Acceptors, Max)), Max rem N =:= 0]),
+    #{num_acceptors => Acceptors, num_conns_sups => Counters, max_connections => Max div Counters}.
+
+%% @doc Options of Cowboy's protocols; `Window' is the response window in bytes.
+-spec cowboy(hornbeam_options:config(), hornbeam_pool:name(), hornbeam_pool:pool(),
+    pos_integer()) -> cowboy:opts().
+cowboy(Config, Name, Pool, Window) ->
     #{keepalive := Keepalive, body_buffer := Buffer, http_version := Versions} = Config,
     Limits = hornbeam_edge:limits(Config),
-    (hornbeam_edge:cowboy_limits(Limits))#{
+    (maps:merge(hornbeam_edge:cowboy_limits(Limits), http2(Config, Window)))#{
         stream_handlers => handlers(Config),
-        hornbeam => edge(Config, Limits, Pool, Window),
+        hornbeam => (edge(Config, Limits, Pool, Window))#{name => Name},
         protocols => protocols(Versions),
         %% Until the first request; between requests hornbeam_stream sets the idle timeout.
         request_timeout => max(1000, milliseconds(Keepalive)),
@@ -23,13 +39,30 @@ cowboy(Config, Pool, Window) ->
         inactivity_timeout => inactivity(Config),
         max_keepalive => keepalive(Keepalive),
         %% One more than may be gathered, so that the limit is seen before the flow stops.
-        initial_stream_flow_size => max(65535, Buffer + 1),
-        %% HTTP/2: beyond this Cowboy raises an alarm, and the worker gets no more credit.
+        initial_stream_flow_size => max(65535, Buffer + 1)
+    }.
+
+%% Options that a version of Cowboy does not know mean nothing to it.
+http2(#{max_concurrent_streams := Streams, max_header_size := Header}, Window) ->
+    #{
+        max_concurrent_streams => Streams,
+        %% Many small uploads at once; what a large one gets depends on who reads it.
+        initial_connection_window_size => 1048576,
+        %% Beyond this Cowboy raises an alarm, and the worker gets no more credit.
         max_stream_buffer_size => Window,
+        %% Small windows must not hold data back.
+        stream_window_data_threshold => 1,
         %% A flood is many small frames; a fast upload in frames of 16 KiB must not count as one.
         max_received_frame_rate => {200000, 10000},
-        %% Small windows of HTTP/2 clients must not hold data back.
-        stream_window_data_threshold => 1
+        %% Resets of ours: when a worker dies it costs every response it was sending, not the
+        %% connection. (CVE-2019-9514)
+        max_reset_stream_rate => {max(100, 2 * Streams), 10000},
+        %% From Cowboy 2.11 and 2.12 on: streams that the client resets (CVE-2023-44487, see
+        %% hornbeam_http2_streams), heads in many frames.
+        max_cancel_stream_rate => {500, 10000},
+        max_fragmented_header_block_size => max(32768, 2 * Header),
+        %% WebSocket over HTTP/2 (RFC 8441).
+        enable_connect_protocol => true
     }.
 
 %% A wrapper only where there are hooks: without them no request pays for them.
@@ -38,7 +71,7 @@ handlers(_) -> [hornbeam_stream].
 
 edge(Config, Limits, Pool, Window) ->
     #{body_buffer := Buffer, max_body := MaxBody} = Config,
-    #{timeout := Timeout, keepalive := Keepalive} = Config,
+    #{timeout := Timeout, keepalive := Keepalive, max_concurrent_streams := Streams} = Config,
     #{
         pool => Pool,
         limits => Limits,
@@ -47,8 +80,13 @@ edge(Config, Limits, Pool, Window) ->
         body_timeout => Timeout,
         response_window => Window,
         keepalive => milliseconds(Keepalive),
+        max_streams => Streams,
+        scheme => scheme(Config),
         hooks => maps:get(hooks, Config)
     }.
+
+scheme(#{ssl := true}) -> <<"https">>;
+scheme(#{ssl := false}) -> <<"http">>.
 
 protocols(['HTTP/2']) -> [http2];
 protocols(['HTTP/1.1']) -> [http];
@@ -60,10 +98,11 @@ milliseconds(Seconds) -> round(Seconds * 1000).
 keepalive(0) -> 1;
 keepalive(_) -> 1 bsl 58.
 
-%% Nothing can be silent for longer than the queue and the worker together.
-inactivity(#{timeout := Timeout, queue_timeout := Queue, keepalive := Keepalive}) when
-    is_integer(Timeout), is_integer(Queue)
+%% Nothing can be silent for longer than the queue and the worker together, or a WebSocket.
+inactivity(#{timeout := Timeout, queue_timeout := Queue, websocket_timeout := Socket} = Config) when
+    is_integer(Timeout), is_integer(Queue), is_integer(Socket)
 ->
-    max(Timeout + Queue, milliseconds(Keepalive)) + ?SAFETY;
+    #{keepalive := Keepalive} = Config,
+    lists:max([Timeout + Queue, milliseconds(Keepalive), Socket]) + ?SAFETY;
 inactivity(_) ->
     infinity.

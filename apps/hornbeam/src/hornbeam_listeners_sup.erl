@@ -3,7 +3,7 @@
 -module(hornbeam_listeners_sup).
 -behaviour(supervisor).
 
--export([start_link/0, start_listener/2, stop_listener/1, init/1]).
+-export([start_link/0, start_listener/2, stop_listener/1, listeners/0, init/1]).
 
 -spec start_link() -> supervisor:startlink_ret().
 start_link() ->
@@ -24,6 +24,14 @@ stop_listener(Name) ->
     case supervisor:terminate_child(?MODULE, Name) of
         ok -> supervisor:delete_child(?MODULE, Name);
         {error, not_found} = Error -> Error
+    end.
+
+%% @doc Those that run.
+-spec listeners() -> [pid()].
+listeners() ->
+    case whereis(?MODULE) of
+        undefined -> [];
+        _ -> [Pid || {_, Pid, _, _} <- supervisor:which_children(?MODULE), is_pid(Pid)]
     end.
 
 -spec init([]) -> {ok, {supervisor:sup_flags(), []}}.

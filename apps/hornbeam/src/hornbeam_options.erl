@@ -14,7 +14,19 @@
     http_version := ['HTTP/1.1' | 'HTTP/2', ...],
     %% Seconds.
     keepalive := number(),
+    %% For each address.
+    max_connections := pos_integer() | infinity,
+    %% For each HTTP/2 connection.
+    max_concurrent_streams := pos_integer(),
     num_acceptors := pos_integer(),
+    ssl := boolean(),
+    certfile := binary() | undefined,
+    keyfile := binary() | undefined,
+    keyfile_password := binary() | undefined,
+    cacertfile := binary() | undefined,
+    verify := none | optional | required,
+    ciphers := [binary(), ...] | undefined,
+    tls_min_version := 'tlsv1.2' | 'tlsv1.3',
     worker_class := wsgi | asgi,
     workers := pos_integer(),
     threads := pos_integer(),
@@ -40,9 +52,6 @@
     %% Ordered by name, each name once.
     env := [{Name :: binary(), Value :: binary() | false}],
     lifespan := auto | on | off,
-    ssl := boolean(),
-    certfile := binary() | undefined,
-    keyfile := binary() | undefined,
     websocket_timeout := pos_integer() | infinity,
     websocket_max_frame_size := pos_integer(),
     hooks := #{on_request | on_response | on_error => fun()}
@@ -67,7 +76,8 @@ check(AppSpec, Options, Env) when is_map(Options) ->
             steps(#{app => App}, [
                 fun(Config) -> known(Given, Schema, Config) end,
                 fun(Config) -> fill(Schema, Given, Config) end,
-                fun together/1
+                fun together/1,
+                fun hornbeam_options_tls:together/1
             ]);
         {error, _} = Error ->
             Error
@@ -130,6 +140,8 @@ default({value, Value}, _) -> Value;
 default({derived, Derive, _}, Config) -> Derive(Config).
 
 normal(max_requests, 0) -> infinity;
+normal(verify, verify_none) -> none;
+normal(verify, verify_peer) -> required;
 normal(_, Value) -> Value.
 
 available(#{key := Key, available := Available}, Value, Normal) ->

@@ -31,7 +31,7 @@
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
 options() ->
-    server() ++ workers() ++ limits() ++ state() ++ python() ++ asgi() ++ later().
+    server() ++ tls() ++ workers() ++ limits() ++ state() ++ python() ++ asgi() ++ later().
 
 server() ->
     [
@@ -44,8 +44,42 @@ server() ->
         row(keepalive, {number, 0, 86400}, 2, "seconds",
             "How long a connection may idle between two requests; 0 closes it after each "
             "response."),
+        row(max_connections, {limit, 1, 1 bsl 27}, 16384, "",
+            "Connections at once, for each address; more wait in the kernel until one ends. Each "
+            "takes a file descriptor (`ulimit -n`) and a port of the emulator (`+Q`)."),
+        row(max_concurrent_streams, {integer, 1, 16777216}, 128, "",
+            "Requests that an HTTP/2 connection may have open at once; more are refused with "
+            "`REFUSED_STREAM`."),
         row(num_acceptors, {integer, 1, 1024}, 10, "",
             "Processes that accept connections, for each address.")
+    ].
+
+tls() ->
+    Password = row(keyfile_password, optional_text, undefined, "",
+        "What the key in `keyfile` is encrypted with."),
+    [
+        row(ssl, boolean, false, "", "TLS on every address."),
+        row(certfile, optional_text, undefined, "",
+            "For `ssl`: PEM file of the server's certificate, first, and those between it and the "
+            "root. Changed files are read anew, see [TLS](docs/guides/tls.md)."),
+        row(keyfile, optional_text, undefined, "",
+            "PEM file of the private key; without it the key is in `certfile`."),
+        Password#{hidden => true}
+        | tls_clients()
+    ].
+
+tls_clients() ->
+    [
+        row(cacertfile, optional_text, undefined, "",
+            "PEM file of the authorities that issue certificates of clients, for `verify`."),
+        row(verify, {one_of, [none, optional, required, verify_none, verify_peer]}, none, "",
+            "Whether clients need a certificate: `none`, `optional`, `required`. Erlang's "
+            "`verify_none` is `none`, `verify_peer` is `required`."),
+        row(ciphers, ciphers, undefined, "",
+            "Cipher suites, best first; without it those of Erlang's `ssl`. A version of TLS for "
+            "which none is named keeps its own."),
+        row(tls_min_version, {one_of, ['tlsv1.2', 'tlsv1.3']}, 'tlsv1.2', "",
+            "The oldest version of TLS that clients may speak.")
     ].
 
 workers() ->
@@ -134,11 +168,6 @@ asgi() ->
 
 later() ->
     [
-        until(row(ssl, boolean, false, "", "TLS on every address."), [false]),
-        until(row(certfile, optional_text, undefined, "",
-            "The certificate chain for `ssl`, PEM."), [undefined]),
-        until(row(keyfile, optional_text, undefined, "",
-            "The private key for `ssl`, PEM."), [undefined]),
         until(row(websocket_timeout, {limit, 1, ?DAY}, 60000, "ms",
             "A WebSocket on which nothing arrives for so long is closed."), [60000]),
         until(row(websocket_max_frame_size, {integer, 1, 1 bsl 32}, 16777216, "bytes",

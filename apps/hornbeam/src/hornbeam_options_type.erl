@@ -20,6 +20,8 @@
     %% Not empty; `undefined' for none.
     | optional_text
     | texts
+    %% Names of cipher suites, as hornbeam_ciphers takes them; `undefined' for none.
+    | ciphers
     | environment
     | hooks
     | bind.
@@ -38,6 +40,8 @@ check({some_of, Atoms}, [_ | _] = Value) -> subset(Value, Atoms);
 check(optional_text, undefined) -> {ok, undefined};
 check(optional_text, Value) -> not_empty(text(Value));
 check(texts, Value) -> texts(Value);
+check(ciphers, undefined) -> {ok, undefined};
+check(ciphers, Value) -> ciphers(texts(Value));
 check(environment, Value) when is_map(Value) -> environment(maps:to_list(Value), []);
 check(environment, Value) when is_list(Value) -> environment(Value, []);
 check(hooks, Value) when is_map(Value) -> hooks(Value);
@@ -55,6 +59,8 @@ expected({one_of, Atoms}) -> words(lists:join(" or ", shown_each(Atoms)));
 expected({some_of, Atoms}) -> words(["a list of ", lists:join(" and/or ", shown_each(Atoms))]);
 expected(optional_text) -> <<"a string or binary that is not empty">>;
 expected(texts) -> <<"a list of strings or binaries">>;
+expected(ciphers) ->
+    <<"names of cipher suites (\"ECDHE-RSA-AES256-GCM-SHA384\") with colons between, or a list">>;
 expected(environment) -> <<"a map or list of names and values, both text, false to unset a name">>;
 expected(hooks) -> <<"a map of on_request => fun/1, on_response => fun/1, on_error => fun/2">>;
 expected(bind) -> <<"\"host:port\", \"[v6]:port\", a port, \"unix:/path\", or a list of these">>.
@@ -118,6 +124,15 @@ texts([Value | Rest], Done) ->
     end;
 texts([], Done) -> {ok, lists:reverse(Done)};
 texts(_, _) -> error.
+
+ciphers({ok, [_ | _] = Texts}) ->
+    Names = lists:append([binary:split(Text, <<":">>, [global]) || Text <- Texts]),
+    case hornbeam_ciphers:check(Names) of
+        ok -> {ok, Names};
+        {error, Name} -> {error, words(["\"", Name, "\" is none that this node knows"])}
+    end;
+ciphers(_) ->
+    error.
 
 environment([{Name, Value} | Rest], Done) ->
     case {variable(text(Name)), setting(Value)} of

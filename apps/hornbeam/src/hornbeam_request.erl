@@ -4,7 +4,7 @@
 %% Runs in: the connection process, whose dictionary keeps what is the same for all its requests.
 -module(hornbeam_request).
 
--export([check/2, encode/2]).
+-export([admit/3, check/2, encode/2]).
 -export_type([req/0]).
 
 %% The fields of a cowboy_req:req() that matter here. Cowboy's own type says that addresses are
@@ -26,6 +26,18 @@
 
 %% Words.
 -define(MIN_HEAP_SIZE, 2586).
+
+%% @doc Whether a stream that starts may go on: counted, and its request checked.
+-spec admit(cowboy_stream:streamid(), cowboy_req:req(), hornbeam_stream:edge()) ->
+    hornbeam_edge:verdict().
+admit(_, #{version := 'HTTP/2'} = Req, #{max_streams := Max, limits := Limits}) ->
+    case hornbeam_http2_streams:opened(Max) of
+        ok -> check(Req, Limits);
+        refuse -> {refuse, 503, <<"the connection has too many open streams">>}
+    end;
+admit(StreamID, Req, #{limits := Limits}) ->
+    ok = hornbeam_http1_turn:started(StreamID),
+    check(Req, Limits).
 
 %% @doc `hornbeam_edge:check/2'. Most clients repeat their header fields on a connection; to compare
 %% them is much quicker than to check them.
@@ -63,9 +75,10 @@ version(#{version := 'HTTP/1.0'}) -> <<"1.0">>;
 version(#{version := 'HTTP/2'}) -> <<"2">>.
 
 %% Made once per connection: workers remember what they made of it.
-connection(#{scheme := Scheme, peer := Peer, sock := Sock}) ->
+connection(#{peer := Peer, sock := Sock}) ->
     case get(hornbeam_connection) of
         undefined ->
+            Scheme = hornbeam_connection:scheme(),
             {PeerHost, PeerPort} = address(Peer),
             {Host, Port} = address(Sock),
             Connection = term_to_binary({Scheme, PeerHost, PeerPort, Host, Port}),

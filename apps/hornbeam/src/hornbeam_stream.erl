@@ -24,6 +24,11 @@
     response_window := pos_integer(),
     %% How long a connection may idle after this request; milliseconds.
     keepalive := non_neg_integer(),
+    %% Streams that an HTTP/2 connection may have open.
+    max_streams := pos_integer(),
+    %% What it is called in tables, and the scheme of its URLs.
+    name := hornbeam_pool:name(),
+    scheme := binary(),
     %% For hornbeam_request_hooks_stream, which comes before this handler when there are any.
     hooks => hornbeam_request_hooks:hooks()
 }.
@@ -66,8 +71,16 @@
 %%% Cowboy's callbacks
 
 -spec init(cowboy_stream:streamid(), cowboy_req:req(), cowboy:opts()) ->
-    {cowboy_stream:commands(), #stream{}}.
-init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits} = Edge}) ->
+    {cowboy_stream:commands(), #stream{} | refused}.
+init(StreamID, #{headers := #{<<"http2-settings">> := _}} = Req, #{hornbeam := Edge} = Opts) ->
+    case hornbeam_connection:refused_upgrade(Req, maps:get(pool, Edge)) of
+        true -> {[], refused};
+        false -> start(StreamID, Req, Opts)
+    end;
+init(StreamID, Req, Opts) ->
+    start(StreamID, Req, Opts).
+
+start(StreamID, Req, #{hornbeam := #{pool := Pool} = Edge}) ->
     #{method := Method, version := Version} = Req,
     Context = #{
         method => Method,
@@ -77,7 +90,7 @@ init(StreamID, Req, #{hornbeam := #{pool := Pool, limits := Limits} = Edge}) ->
     },
     Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
     ok = hornbeam_pool:opened(Pool),
-    case hornbeam_http1_turn:is_cut() orelse hornbeam_request:check(Req, Limits) of
+    case hornbeam_http1_turn:is_cut() orelse hornbeam_request:admit(StreamID, Req, Edge) of
         ok -> accepted(Req, Stream);
         {refuse, Status, Reason} -> refuse(Status, Reason, Stream);
         true -> {[], Stream#stream{phase = closed}}
@@ -110,8 +123,10 @@ continue(_) -> [].
 
 prepend(Commands, {More, Stream}) -> {Commands ++ More, Stream}.
 
--spec data(cowboy_stream:streamid(), cowboy_stream:fin(), binary(), #stream{}) ->
-    {cowboy_stream:commands(), #stream{}}.
+-spec data(cowboy_stream:streamid(), cowboy_stream:fin(), binary(), #stream{} | refused) ->
+    {cowboy_stream:commands(), #stream{} | refused}.
+data(_, _, _, refused) ->
+    {[], refused};
 data(_, _, _, #stream{phase = closed} = Stream) ->
     {[], Stream};
 data(_, Fin, Data, #stream{received = Before, pending = Pending, edge = Edge} = Stream0) ->
@@ -171,7 +186,10 @@ body([]) -> <<>>;
 body([Data]) -> Data;
 body(Pending) -> iolist_to_binary(lists:reverse(Pending)).
 
--spec info(cowboy_stream:streamid(), term(), #stream{}) -> {cowboy_stream:commands(), #stream{}}.
+-spec info(cowboy_stream:streamid(), term(), #stream{} | refused) ->
+    {cowboy_stream:commands(), #stream{} | refused}.
+info(_, _, refused) ->
+    {[], refused};
 info(_, {hornbeam, Worker, Id, Event}, #stream{phase = Phase} = Stream) when Phase =/= closed ->
     event(Event, Stream#stream{worker = Worker, exchange = Id});
 info(_, sent, Stream) ->
@@ -199,14 +217,21 @@ info(_, {response, _, _, _} = Response, #stream{phase = Phase} = Stream) when Ph
 info(_, _, Stream) ->
     {[], Stream}.
 
--spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), #stream{}) -> ok.
+-spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), #stream{} | refused) -> ok.
+terminate(_, _, refused) ->
+    ok;
 terminate(_, switch_protocol, #stream{edge = #{pool := Pool}}) ->
     hornbeam_pool:closed(Pool);
-terminate(StreamID, _, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
-    ok = hornbeam_http1_turn:ended(StreamID),
+terminate(StreamID, Reason, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
+    ok = ended(StreamID, Reason, Stream),
     ok = forget_messages(Timer, Stream),
     cancel(<<"client_gone">>, Stream),
     hornbeam_pool:closed(Pool).
+
+ended(_, Reason, #stream{context = #{version := 'HTTP/2', keepalive := Keepalive}}) ->
+    hornbeam_http2_streams:ended(Reason, Keepalive);
+ended(StreamID, _, _) ->
+    hornbeam_http1_turn:ended(StreamID).
 
 %% What we sent to ourselves would be for a stream that Cowboy does not know any more.
 forget_messages(Timer, #stream{to = To, granting = Granting}) ->

@@ -24,6 +24,7 @@ init([]) ->
         named_table, public, {read_concurrency, true}, {write_concurrency, true}
     ]),
     ok = hornbeam_state_table:new(state_limits()),
+    _ = ets:new(hornbeam_certificates, [named_table, public, {read_concurrency, true}]),
     {ok, []}.
 
 %% Until an application is started. A wrong value is no start; `hornbeam:start' says which.

@@ -84,16 +84,13 @@ bad_test_() ->
 format_test_() ->
     [{Shown, fun() ->
         {ok, [Bind]} = hornbeam_bind:check(Value),
-        ?assertEqual(Shown, hornbeam_bind:format(Bind, Port))
-    end} || {Value, Port, Shown} <- [
-        {"127.0.0.1:0", 8123, <<"http://127.0.0.1:8123">>},
-        {"[::1]:8000", 8000, <<"http://[::1]:8000">>},
-        {"unix:/run/app.sock", 0, <<"unix:/run/app.sock">>}
+        ?assertEqual(Shown, hornbeam_bind:format(Scheme, Bind, Port))
+    end} || {Scheme, Value, Port, Shown} <- [
+        {<<"http">>, "127.0.0.1:0", 8123, <<"http://127.0.0.1:8123">>},
+        {<<"https">>, 8000, 8000, <<"https://127.0.0.1:8000">>},
+        {<<"https">>, "[::1]:8000", 8000, <<"https://[::1]:8000">>},
+        {<<"http">>, "unix:/run/app.sock", 0, <<"unix:/run/app.sock">>}
     ]].
-
-format_without_port_test() ->
-    {ok, [Bind]} = hornbeam_bind:check(8000),
-    ?assertEqual(<<"http://127.0.0.1:8000">>, hornbeam_bind:format(Bind)).
 
 any_term_test_() ->
     {"any term is a list of addresses or an error text, and never an address on every interface "

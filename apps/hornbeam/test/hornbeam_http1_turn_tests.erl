@@ -24,3 +24,12 @@ cut_test_() ->
         ok = hornbeam_http1_turn:cut(),
         ?assert(hornbeam_http1_turn:is_cut())
     end}}.
+
+open_test_() ->
+    {"streams that have started and not ended are open", {spawn, fun() ->
+        ?assertEqual(0, hornbeam_http1_turn:open()),
+        [ok = hornbeam_http1_turn:started(Id) || Id <- [1, 2, 3]],
+        ?assertEqual(3, hornbeam_http1_turn:open()),
+        ok = hornbeam_http1_turn:ended(1),
+        ?assertEqual(2, hornbeam_http1_turn:open())
+    end}}.

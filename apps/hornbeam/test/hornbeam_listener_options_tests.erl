@@ -19,7 +19,7 @@ options_test_() ->
 
 cowboy(Given, Pool) ->
     {ok, Config} = hornbeam_options:check("app:app", Given, []),
-    hornbeam_listener_options:cowboy(Config, Pool, ?WINDOW).
+    hornbeam_listener_options:cowboy(Config, some_name, Pool, ?WINDOW).
 
 at(Path, Options) ->
     lists:foldl(fun(Key, Map) -> maps:get(Key, Map) end, Options, Path).
@@ -38,6 +38,14 @@ table(Pool) ->
         {#{http_version => ['HTTP/1.1']}, [protocols], [http]},
         {#{http_version => ['HTTP/2']}, [protocols], [http2]},
         {#{http_version => ['HTTP/1.1', 'HTTP/2']}, [protocols], [http2, http]},
+        {#{max_concurrent_streams => 7}, [max_concurrent_streams], 7},
+        {#{max_concurrent_streams => 7}, [hornbeam, max_streams], 7},
+        {#{max_concurrent_streams => 7}, [max_reset_stream_rate], {100, 10000}},
+        {#{max_concurrent_streams => 700}, [max_reset_stream_rate], {1400, 10000}},
+        {#{}, [enable_connect_protocol], true},
+        {#{}, [hornbeam, scheme], <<"http">>},
+        {#{ssl => true, certfile => "c.pem"}, [hornbeam, scheme], <<"https">>},
+        {#{}, [hornbeam, name], some_name},
         {#{keepalive => 3}, [hornbeam, keepalive], 3000},
         {#{keepalive => 0.25}, [hornbeam, keepalive], 250},
         {#{keepalive => 0}, [max_keepalive], 1},
@@ -46,8 +54,10 @@ table(Pool) ->
         {#{keepalive => 0}, [request_timeout], 1000},
         {#{timeout => 700}, [hornbeam, body_timeout], 700},
         {#{timeout => infinity}, [hornbeam, body_timeout], infinity},
-        {Timeouts, [inactivity_timeout], 13500},
-        {Timeouts#{keepalive => 60}, [inactivity_timeout], 70000},
+        %% As long as a WebSocket may be silent, 60 s.
+        {Timeouts, [inactivity_timeout], 70000},
+        {Timeouts#{keepalive => 90}, [inactivity_timeout], 100000},
+        {Timeouts#{timeout => 70000}, [inactivity_timeout], 80500},
         {Timeouts#{timeout => infinity}, [inactivity_timeout], infinity},
         {#{body_buffer => 10}, [hornbeam, body_buffer], 10},
         {#{body_buffer => 10}, [initial_stream_flow_size], 65535},
@@ -59,3 +69,36 @@ table(Pool) ->
         {#{max_header_size => 70}, [hornbeam, limits, max_header_size], 70},
         {#{max_request_line_size => 90}, [max_request_line_length], 91}
     ].
+
+ranch_test_() ->
+    Ranch = fun hornbeam_listener_options:ranch/1,
+    [?_assertEqual(Expected, Ranch(#{num_acceptors => Acceptors, max_connections => Max}))
+        || {Acceptors, Max, Expected} <- [
+            {10, infinity, #{num_acceptors => 10, max_connections => infinity}},
+            {10, 1, #{num_acceptors => 10, num_conns_sups => 1, max_connections => 1}},
+            {10, 16384, #{num_acceptors => 10, num_conns_sups => 8, max_connections => 2048}},
+            {10, 13, #{num_acceptors => 10, num_conns_sups => 1, max_connections => 13}},
+            {10, 30, #{num_acceptors => 10, num_conns_sups => 10, max_connections => 3}}
+        ]].
+
+tls_test_() ->
+    Options = fun(Given) ->
+        {ok, Config} = hornbeam_options:check("app:app", Given, []),
+        hornbeam_listener_options:tls(Config)
+    end,
+    Secure = #{ssl => true, certfile => "c.pem"},
+    [?_assertEqual(undefined, Options(#{}))
+        | [?_assertEqual({Given, Expected}, {Given, lists:keyfind(Key, 1, Options(Given))})
+            || {Given, Key, Expected} <- [
+                {Secure, alpn_preferred_protocols,
+                    {alpn_preferred_protocols, [<<"h2">>, <<"http/1.1">>]}},
+                {Secure#{http_version => ['HTTP/2']}, alpn_preferred_protocols,
+                    {alpn_preferred_protocols, [<<"h2">>]}},
+                {Secure#{http_version => ['HTTP/1.1']}, alpn_preferred_protocols,
+                    {alpn_preferred_protocols, [<<"http/1.1">>]}},
+                {Secure, versions, {versions, ['tlsv1.3', 'tlsv1.2']}},
+                {Secure#{tls_min_version => 'tlsv1.3'}, versions, {versions, ['tlsv1.3']}},
+                {Secure#{tls_min_version => 'tlsv1.3'}, client_renegotiation, false},
+                {Secure, client_renegotiation, {client_renegotiation, false}},
+                {Secure, ciphers, false}
+            ]]].

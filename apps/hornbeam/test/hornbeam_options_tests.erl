@@ -15,15 +15,19 @@ defaults_test() ->
     {ok, Config} = check(#{}),
     Expected = #{
         app => <<"myapp:application">>, http_version => ['HTTP/1.1', 'HTTP/2'], keepalive => 2,
-        num_acceptors => 10, worker_class => wsgi, workers => erlang:system_info(schedulers_online),
+        max_connections => 16384, max_concurrent_streams => 128, num_acceptors => 10,
+        certfile => undefined, keyfile => undefined, keyfile_password => undefined,
+        cacertfile => undefined, verify => none, ciphers => undefined,
+        tls_min_version => 'tlsv1.2', worker_class => wsgi,
+        workers => erlang:system_info(schedulers_online),
         threads => 1, timeout => 30000, queue_limit => 1000, queue_timeout => 30000,
         max_requests => infinity, max_requests_jitter => 0, graceful_timeout => 30000,
         body_buffer => 65536, max_body => 1073741824, max_headers => 100, max_header_size => 8190,
         max_request_line_size => 8190,
         state_max_entries => 10000000, state_max_bytes => 1073741824,
         pythonpath => [<<".">>], python => undefined,
-        venv => undefined, env => [], lifespan => auto, ssl => false, certfile => undefined,
-        keyfile => undefined, websocket_timeout => 60000, websocket_max_frame_size => 16777216,
+        venv => undefined, env => [], lifespan => auto, ssl => false,
+        websocket_timeout => 60000, websocket_max_frame_size => 16777216,
         hooks => #{}, loop => auto, lifespan_timeout => 30000, max_concurrent => 1000
     },
     ?assertEqual(Expected, maps:remove(bind, Config)),
@@ -73,6 +77,10 @@ good() ->
         {max_body, 0, 0}, {max_body, infinity, infinity}, {max_body, 1 bsl 70, 1 bsl 70},
         {max_headers, 1, 1}, {max_header_size, 64, 64}, {max_request_line_size, 32, 32},
         {num_acceptors, 1, 1},
+        {max_connections, 1, 1}, {max_connections, infinity, infinity},
+        {max_concurrent_streams, 1, 1},
+        {verify, none, none}, {verify, verify_none, none},
+        {ciphers, undefined, undefined}, {tls_min_version, 'tlsv1.2', 'tlsv1.2'},
         {pythonpath, [], []}, {pythonpath, "lib", [<<"lib">>]}, {pythonpath, <<"lib">>,
             [<<"lib">>]},
         {pythonpath, ["a", <<"b">>], [<<"a">>, <<"b">>]}, {pythonpath, ["é"], [<<"é"/utf8>>]},
@@ -117,7 +125,12 @@ bad() ->
         {loop, trio}, {lifespan_timeout, 0}, {lifespan_timeout, infinity},
         {max_concurrent, 0}, {max_concurrent, 65537}, {max_concurrent, infinity},
         {worker_class, "wsgi"}, {worker_class, tornado}, {lifespan, true}, {ssl, on},
-        {certfile, cert}, {websocket_timeout, 0}, {websocket_max_frame_size, 0},
+        {certfile, cert}, {certfile, ""}, {keyfile, key}, {cacertfile, []}, {verify, true},
+        {verify, peer}, {ciphers, "HIGH"}, {ciphers, "ECDHE-RSA-AES256-GCM-SHA384:!MD5"},
+        {ciphers, ""}, {ciphers, []}, {ciphers, [aes]}, {ciphers, ""},
+        {tls_min_version, tlsv1}, {tls_min_version, "1.2"},
+        {max_connections, 0}, {max_concurrent_streams, 0}, {max_concurrent_streams, infinity},
+        {websocket_timeout, 0}, {websocket_max_frame_size, 0},
         {hooks, []}, {hooks, #{on_request => fun() -> ok end}}, {hooks, #{on_start => fun(X) ->
             X end}}
     ].
@@ -125,8 +138,6 @@ bad() ->
 %% Of the right type, and of no effect yet.
 not_available() ->
     [
-        {ssl, true}, {certfile, "cert.pem"}, {keyfile,
-            "key.pem"},
         {websocket_timeout, 1}, {websocket_max_frame_size, 1}
     ].
 

@@ -33,6 +33,14 @@ def options(*argv: str) -> dict[str, object]:
         (["--interface", "wsgi"], {"worker_class": Atom("wsgi")}),
         (["--interface", "asgi"], {"worker_class": Atom("asgi")}),
         (["--app-dir", "/srv/app"], {"pythonpath": ["/srv/app"]}),
+        (["--max-connections", "7"], {"max_connections": 7}),
+        (["--certfile", "c"], {"ssl": True, "certfile": "c"}),
+        (["--keyfile", "k"], {"keyfile": "k"}),
+        (["--keyfile-password", "p"], {"keyfile_password": "p"}),
+        (["--cacertfile", "a"], {"cacertfile": "a"}),
+        (["--verify", "optional"], {"verify": Atom("optional")}),
+        (["--ciphers", "A:B"], {"ciphers": "A:B"}),
+        (["--tls-min-version", "1.3"], {"tls_min_version": Atom("tlsv1.3")}),
         ([], {}),
     ],
 )
@@ -51,19 +59,7 @@ def test_options_are_named_as_the_node_names_them_and_only_those_given(
 def test_two_processors_are_shared_between_node_and_workers() -> None:
     """On two processors the node takes one scheduler; else the emulator's own choice stands."""
     flags = [_command.scheduler_flags(count) for count in (1, 2, 3, 64)]
-    assert flags == [(), _command.ONE_SCHEDULER_FLAGS, (), ()]
-
-
-def test_the_emulator_takes_the_flags_for_one_scheduler() -> None:
-    """A node with these flags has one scheduler and allocates binaries by good fit."""
-    ask = (
-        "[S | _] = [S || {instance, 0, L} <- erlang:system_info({allocator, binary_alloc}),"
-        " {options, O} <- L, {as, S} <- O],"
-        ' io:format("~b ~s", [erlang:system_info(schedulers), S]), halt().'
-    )
-    command = ["erl", *_command.ONE_SCHEDULER_FLAGS, "-noshell", "-eval", ask]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    assert answer.stdout == "1 gf"
+    assert flags == [(), ("+S", "1:1"), (), ()]
 
 
 def test_app_dir_is_made_absolute() -> None:

@@ -1,0 +1,138 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The beginning of a client's connection: the TLS handshake with the certificates of now,
+%% which version of HTTP is spoken, whether it is switched on. Then Cowboy takes over.
+%%
+%% Runs in: the connection process, started by ranch for each connection (`ranch_protocol'). The
+%% options are Cowboy's; `protocols' decides, and `hornbeam' holds `name' and `scheme'. Until Cowboy
+%% has it, the process does not trap exits: it holds nothing.
+-module(hornbeam_connection).
+-behaviour(ranch_protocol).
+
+-export([start_link/3, init/4, scheme/0, refused_upgrade/2]).
+
+-record(connection, {
+    parent :: pid(),
+    ref :: ranch:ref(),
+    socket :: ranch_transport:socket(),
+    transport :: module(),
+    opts :: cowboy:opts(),
+    %% When a client must have sent the head of its first request; monotonic milliseconds.
+    deadline :: integer()
+}).
+
+%% Process dictionary: what Cowboy does not tell of its connection.
+-define(SCHEME, hornbeam_scheme).
+-define(SOCKET, hornbeam_socket).
+%% Bytes of a first head that are looked at.
+-define(MAX_HEAD, 16384).
+
+-spec start_link(ranch:ref(), module(), cowboy:opts()) -> {ok, pid()}.
+start_link(Ref, Transport, Opts) ->
+    {ok, proc_lib:spawn_link(?MODULE, init, [self(), Ref, Transport, Opts])}.
+
+-spec init(pid(), ranch:ref(), module(), cowboy:opts()) -> no_return().
+init(Parent, Ref, Transport, #{hornbeam := #{name := Name, scheme := Scheme}} = Opts) ->
+    {ok, Socket} =
+        case Scheme of
+            <<"https">> -> ranch:handshake(Ref, hornbeam_tls:handshake_options(Name));
+            <<"http">> -> ranch:handshake(Ref)
+        end,
+    _ = put(?SCHEME, Scheme),
+    _ = put(?SOCKET, {Transport, Socket}),
+    begin_with(negotiated(Scheme, Socket), #connection{
+        parent = Parent, ref = Ref, socket = Socket, transport = Transport, opts = Opts,
+        deadline = now_ms() + maps:get(request_timeout, Opts)
+    }).
+
+negotiated(<<"https">>, Socket) ->
+    case ssl:negotiated_protocol(Socket) of
+        {ok, Protocol} -> Protocol;
+        {error, _} -> none
+    end;
+negotiated(<<"http">>, _) ->
+    none.
+
+%% The listener offers by ALPN only what is switched on. (RFC 7301, 3.2)
+begin_with(<<"h2">>, Connection) ->
+    serve(cowboy_http2, <<>>, Connection);
+begin_with(_, Connection) ->
+    first_bytes(<<>>, Connection).
+
+%%% Without ALPN the first bytes tell
+
+first_bytes(Before, #connection{socket = Socket, transport = Transport} = Connection) ->
+    case Transport:recv(Socket, 0, max(0, Connection#connection.deadline - now_ms())) of
+        {ok, More} ->
+            Bytes = <<Before/binary, More/binary>>,
+            looked(hornbeam_preface:look(Bytes), Bytes, Connection);
+        {error, timeout} when Before =/= <<>> ->
+            %% Cowboy knows how to answer half a request.
+            looked({http1, Before}, Before, Connection);
+        {error, _} ->
+            Transport:close(Socket)
+    end.
+
+looked(more, Bytes, Connection) when byte_size(Bytes) < ?MAX_HEAD ->
+    first_bytes(Bytes, Connection);
+looked(more, Bytes, Connection) ->
+    looked({http1, Bytes}, Bytes, Connection);
+looked(Spoken, Bytes, #connection{opts = #{protocols := Protocols, hornbeam := Edge}} = C) ->
+    case {Spoken, Protocols, Edge} of
+        {http2, [http], _} -> refuse(<<"HTTP/2 is switched off">>, C);
+        {http2, [http2], #{scheme := <<"https">>}} -> refuse(<<"HTTP/2 needs ALPN">>, C);
+        {http2, [http2], _} -> serve(cowboy_http2, Bytes, C);
+        %% Cowboy goes over to cowboy_http2, or answers that over TLS ALPN is needed.
+        {http2, _, _} -> serve(cowboy_http, Bytes, C);
+        {{http1, _}, [http2], _} -> refuse(<<"only HTTP/2 is spoken here">>, C);
+        {{http1, Changed}, _, _} -> serve(cowboy_http, Changed, C)
+    end.
+
+%% What has been read is put where Cowboy will look first: the socket is passive until then.
+serve(Protocol, Bytes, #connection{parent = Parent, ref = Ref, opts = Opts} = Connection) ->
+    #connection{socket = Socket, transport = Transport} = Connection,
+    _ = Bytes =/= <<>> andalso (self() ! {element(1, Transport:messages()), Socket, Bytes}),
+    _ = process_flag(trap_exit, true),
+    Protocol:init(Parent, Ref, Socket, Transport, undefined, Opts).
+
+%%% Refusals, in words that every client of HTTP/1.1 reads
+
+refuse(Reason, #connection{socket = Socket, transport = Transport}) ->
+    _ = Transport:send(Socket, answer(505, Reason)),
+    close(Transport, Socket).
+
+%% Not at once: a client's kernel throws away what it has not read when more arrives after the end.
+close(Transport, Socket) ->
+    _ = Transport:shutdown(Socket, write),
+    _ = Transport:recv(Socket, 0, 1000),
+    Transport:close(Socket).
+
+answer(Status, Reason) ->
+    Context = #{method => <<"GET">>, version => 'HTTP/1.1', close => true},
+    [{response, _, Headers, Body}, stop] = hornbeam_response:refuse(Status, Reason, Context),
+    [cow_http:response(Status, 'HTTP/1.1', maps:to_list(Headers)), Body].
+
+%% @doc To be asked when a stream starts: true when its request is an upgrade to HTTP/2 that Cowboy
+%% has taken (`hornbeam_preface'). The client has an answer over HTTP/1.1 then, and the connection
+%% ends as soon as Cowboy looks at its messages.
+-spec refused_upgrade(cowboy_req:req(), hornbeam_pool:pool()) -> boolean().
+refused_upgrade(#{version := 'HTTP/1.1', headers := Headers}, Pool) ->
+    hornbeam_preface:is_upgrade(Headers) andalso refuse_upgrade(Pool);
+refused_upgrade(_, _) ->
+    false.
+
+%% Cowboy has forgotten the streams that were open, and does not tell them that they end.
+refuse_upgrade(Pool) ->
+    _ = [hornbeam_pool:closed(Pool) || _ <- lists:seq(1, hornbeam_http1_turn:open())],
+    {Transport, Socket} = get(?SOCKET),
+    _ = Transport:send(Socket,
+        answer(400, <<"HTTP/2 is not reached by upgrade; use prior knowledge">>)),
+    [Parent | _] = get('$ancestors'),
+    self() ! {'EXIT', Parent, {shutdown, upgrade_refused}},
+    true.
+
+%% @doc `<<"https">>' over TLS, else `<<"http">>', whatever the client says (RFC 9113, 8.3.1, lets
+%% it say anything).
+-spec scheme() -> binary().
+scheme() -> get(?SCHEME).
+
+now_ms() -> erlang:monotonic_time(millisecond).
