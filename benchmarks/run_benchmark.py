@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every benchmark of this folder, one after the other: `python benchmarks/run_benchmark.py`.
 
-Runs in: one process that starts the others. Arguments go to the comparison with other servers; the
-other benchmarks take none. The status is 1 when one of them failed.
+Runs in: one process that starts the others. Arguments go to the comparison with other servers, of
+the other benchmarks only those of state.py that it has, too: `--quick`. The status is 1 when one
+of them failed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def run(script: str, *argv: str) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    results = [run("compare_servers.py", *argv), *map(run, OTHERS)]
+    quick = [word for word in argv if word == "--quick"]
+    results = [run("compare_servers.py", *argv), run("state.py", *quick), *map(run, OTHERS)]
     return 0 if all(results) else 1
 
 

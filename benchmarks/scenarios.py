@@ -71,7 +71,7 @@ IDLE = Scenario(
 FANOUT = Scenario("fan-out", "deliveries", Sockets("fanout", "/topic", 128), (10000,), (1000,))
 
 WSGI = ("hornbeam", "gunicorn", "uvicorn", "granian-wsgi", "granian-asgi")
-ASGI = ("uvicorn", "granian-asgi", "hypercorn")
+ASGI = ("hornbeam-asgi", "uvicorn", "granian-asgi", "hypercorn")
 
 PARTS = {
     "wsgi": Part(WSGI, (HELLO, LARGE)),

@@ -89,6 +89,7 @@ def hypercorn(port: int) -> list[str]:
 # Every server must take 10,000 connections at once; granian refuses beyond its backpressure.
 MANY = ("--backlog", "2048", "--backpressure", "20000")
 
+OURS = ("--interface", "asgi", "--workers", "1")
 UVICORN = ("uvicorn", "uvloop", "httptools", "websockets")
 SERVERS = {
     server.name: server
@@ -100,6 +101,12 @@ SERVERS = {
             UVICORN,
             "ASGI, httptools, uvloop, websockets, 1 worker",
             uvicorn("bench_asgi:application"),
+        ),
+        Server(
+            "hornbeam-asgi",
+            ("hornbeam", "uvloop"),
+            "ASGI, uvloop, 1 worker",
+            hornbeam("bench_asgi:application", *OURS),
         ),
         Server("granian-wsgi", ("granian",), "WSGI, 1 worker", granian("wsgi", "--no-ws")),
         Server("granian-asgi", ("granian",), "ASGI, 1 worker", granian("asgi", *MANY)),
@@ -213,10 +220,10 @@ def running(server: Server) -> Iterator[tuple[list[int], int]]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server and waits for it; kills its process group when it does not obey."""
+    """Ends the server and waits for it; kills what is left of its process group."""
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP)
-    except subprocess.TimeoutExpired:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(STOP)
+    process.wait(STOP)

@@ -10,10 +10,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _state, codec
+from . import _pubsub, _state, codec
 from ._calls import call_service, cast_service
+from ._mailbox import Published
 from ._operations import DEFAULT_TIMEOUT_MS, synchronous
 from ._pipeline import pipeline
+from ._pubsub import (
+    Subscription,
+    lost_messages,
+    receive_pubsub,
+    subscribe,
+    subscription,
+    unsubscribe,
+)
 from ._version import __version__
 from .errors import (
     CallTimeout,
@@ -44,8 +53,10 @@ __all__ = [
     "Overloaded",
     "Pid",
     "Port",
+    "Published",
     "Ref",
     "RemoteError",
+    "Subscription",
     "TermError",
     "__version__",
     "call",
@@ -55,7 +66,10 @@ __all__ = [
     "delete",
     "get",
     "incr",
+    "lost_messages",
     "pipeline",
+    "publish",
+    "receive_pubsub",
     "set",
     "state_add",
     "state_cas",
@@ -72,7 +86,12 @@ __all__ = [
     "state_set",
     "state_set_multi",
     "state_update",
+    "subscribe",
+    "subscription",
+    "unsubscribe",
 ]
+
+publish = synchronous(_pubsub.publish)
 
 state_add = synchronous(_state.state_add)
 state_cas = synchronous(_state.state_cas)

@@ -22,21 +22,27 @@ from ._asgi_cycle import Cycle
 from ._asgi_http import HTTPCycle
 from ._asgi_lifespan import Lifespan, LifespanFailed
 from ._asgi_scope import Scope, ScopeMaker
+from ._asgi_websocket import WebSocketCycle
 from ._calls import ORIGIN
 from ._config import Config
+from ._flow import Window
 from ._hub import Hub
 from ._loader import LoadError
 from ._transport import Transport
 from ._wire import (
+    BINARY,
     BODY,
     CALL,
     CANCEL,
     CAST,
+    CLOSE,
     CREDIT,
     DRAIN,
     OPEN,
     RETURN,
     REVOKE,
+    TEXT,
+    WEBSOCKET,
     Message,
 )
 
@@ -109,8 +115,8 @@ class ASGI:
     def _handlers(self) -> dict[int, Callable[[Message], None]]:
         return {
             OPEN: self._open,
-            BODY: self._changed,
-            CREDIT: self._changed,
+            WEBSOCKET: self._websocket,
+            **dict.fromkeys((BODY, CREDIT, TEXT, BINARY, CLOSE), self._changed),
             CANCEL: self._cancel,
             CALL: self._calls.call,
             CAST: self._calls.cast,
@@ -124,15 +130,24 @@ class ASGI:
             return
         self._run(HTTPCycle(self._connection, message), self._scopes.http(message))
 
+    def _websocket(self, message: Message) -> None:
+        ident = message[1]
+        if self._may_start(ident):
+            cycle = WebSocketCycle(self._connection, message)
+            self._run(cycle, self._scopes.websocket(message))
+
     def _may_start(self, ident: int) -> bool:
         session = self._hub.session
-        flow = session.flows.get(ident) if session.flows else None
+        flow: Window | None = session.sockets.get(ident) if session.sockets else None
+        if session.flows and flow is None:
+            flow = session.flows.get(ident)
         if flow is not None and flow.cancelled:
             self._connection.send((RETURN, [ident]))
             return False
         return self._hub.begin(ident)
 
     def _run(self, cycle: Cycle, scope: Scope) -> None:
+        self._connection.starting = cycle.ident
         context = self._base.copy()
         context.run(ORIGIN.set, cycle.ident)
         try:

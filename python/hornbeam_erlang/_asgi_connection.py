@@ -37,6 +37,7 @@ class Connection:
 
     Attributes:
         cycles: the exchanges whose applications wait, by id.
+        starting: id of the exchange whose application was called last.
         runner: starts the tasks of the requests.
         drained: done once DRAIN has come and nothing is open any more.
     """
@@ -49,6 +50,7 @@ class Connection:
         self.loop = loop
         self.runner = Runner(loop)
         self.cycles: dict[int, Cycle] = {}
+        self.starting = 0
         self.handlers: dict[int, Handler] = {}
         self.drained: asyncio.Future[None] = loop.create_future()
         self.is_draining = False
@@ -68,6 +70,7 @@ class Connection:
         # The hub itself sees to calls: some belong to a thread that waits.
         hub.deliver.update(dict.fromkeys(handlers.keys() - {CALL}, hub.work.append))
         hub.flush_soon = self.flush_soon
+        hub.is_running = self.is_running
         ring = hub.ring
 
         def arrived() -> None:
@@ -176,7 +179,7 @@ class Connection:
     def cancel(self, cycle: Cycle, reason: bytes) -> None:
         """The node wants no answer of `cycle` any more."""
         cycle.cancelled_by_node(reason)
-        if reason != b"client_gone":
+        if not cycle.wants_grace(reason):
             cycle.cancel()
             return
         if not self._overdue:
@@ -192,9 +195,15 @@ class Connection:
         if overdue:
             self.loop.call_later(overdue[0][0] - now, self._guard, self._cancel_overdue)
 
+    def is_running(self, origin: int) -> bool:
+        """Whether the application still runs for that exchange, or call (its negated id)."""
+        return origin in self.cycles or origin == self.starting or -origin in self.hub.deadlines
+
     def ended(self, cycle: Cycle) -> None:
         """The application has ended its work for `cycle`."""
         self.cycles.pop(cycle.ident, None)
+        if self.hub.endings:
+            self.hub.end(cycle.ident)
         if self.is_draining:
             self.flush_soon()
 

@@ -85,6 +85,10 @@ class Cycle(LazyTask):
         self.gone = reason or b"client_gone"
         self.changed()
 
+    def wants_grace(self, reason: bytes) -> bool:
+        """Whether the application may find out by itself that it is cancelled for `reason`."""
+        return reason == b"client_gone"
+
     # How the application ends.
 
     def is_closed(self) -> bool:

@@ -56,6 +56,11 @@ def encode_headers(headers: Iterable[Iterable[bytes]]) -> Headers:
     return encoded
 
 
+def is_token(value: object) -> bool:
+    """Whether `value` is a str that is a token (RFC 9110, 5.6.2)."""
+    return isinstance(value, str) and value.isascii() and bool(_TOKEN.fullmatch(value.encode()))
+
+
 def _add(encoded: Headers, name: bytes, value: bytes) -> None:
     if name == b"set-cookie":  # never among the remembered pairs
         encoded.setdefault(name, []).append(value)

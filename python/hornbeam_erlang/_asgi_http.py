@@ -13,6 +13,7 @@ from ._asgi_body import Body
 from ._asgi_cycle import ClientDisconnected, Cycle, Event, event_type, out_of_order
 from ._asgi_extensions import early_hints, file_message, push_message, trailers
 from ._asgi_headers import encode_headers
+from ._flow import Window
 from ._wire import DATA, END, HEAD, RESPONSE, Message
 from ._wsgi_headers import BadResponse, Headers
 from ._wsgi_response import MAX_DATA, LengthMismatch, NoResponse
@@ -72,6 +73,10 @@ class HTTPCycle(Cycle):
         self.is_head = message[3] == b"HEAD"
         body = message[9]
         self.body = body if type(body) is bytes else Body(self, body[0])
+
+    def window(self) -> Window:
+        """The credit of the exchange."""
+        return self.connection.session.flow(self.ident)
 
     # What the application receives.
 
@@ -136,7 +141,7 @@ class HTTPCycle(Cycle):
         elif kind == "http.response.trailers" and phase == TRAILERS:
             self.trailers.update(trailers(event))
             if not event.get("more_trailers"):
-                self._end()
+                self._complete()
         elif kind == "http.response.early_hint" and phase in (START, FIRST):
             self.connection.send(early_hints(self.ident, event))
         elif kind == "http.response.push" and phase in (START, FIRST, MORE):
@@ -197,7 +202,7 @@ class HTTPCycle(Cycle):
     async def _send_data(self, data: bytes) -> None:
         if not data:
             return
-        flow = self.connection.session.flow(self.ident)
+        flow = self.window()
         start, end = 0, len(data)
         while start < end:
             credit = flow.credit()
@@ -232,7 +237,7 @@ class HTTPCycle(Cycle):
         if self.has_trailers:
             self.phase = TRAILERS
         else:
-            self._end()
+            self._complete()
 
     def _has_no_body(self) -> bool:
         return self.is_head or self.status in (204, 304)
@@ -246,7 +251,7 @@ class HTTPCycle(Cycle):
         self.connection.send_response((RESPONSE, self.ident, self.status, self.headers, b""))
         self.changed()
 
-    def _end(self) -> None:
+    def _complete(self) -> None:
         self.phase = DONE
         self.connection.send((END, self.ident, self.trailers))
         self.changed()

@@ -87,7 +87,7 @@ def call_service(
             the work.
     """
     deadline = _deadline(timeout_ms, operation)
-    hub = _connected(operation)
+    hub = connected(operation)
     payload = codec.encode([positional, keyword])
     pending = PendingCall()
     ident = _open_call(hub, pending, timeout_ms, service.encode(), payload)
@@ -116,7 +116,7 @@ async def call_service_async(
     import asyncio  # a worker for WSGI does without, unless its application does not
 
     deadline = _deadline(timeout_ms, operation)
-    hub = _connected(operation)
+    hub = connected(operation)
     payload = codec.encode([positional, keyword])
     pending = AsyncCall(asyncio.get_running_loop(), deadline)
     ident = _open_call(hub, pending, timeout_ms, service.encode(), payload)
@@ -180,13 +180,14 @@ def cast_service(
 
     Raises: NotConnected, TermError.
     """
-    hub = _connected(operation)
+    hub = connected(operation)
     payload = codec.encode([positional, keyword])
     hub.send((CAST, service.encode(), payload), len(payload))
     hub.flush_soon()
 
 
-def _connected(operation: str) -> Hub:
+def connected(operation: str) -> Hub:
+    """The connection of this process. Raises: NotConnected, naming `operation`: there is none."""
     if _hub is None:
         raise NotConnected(operation, _advice)
     return _hub

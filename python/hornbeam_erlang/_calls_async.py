@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Hashable
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -66,26 +67,29 @@ class AwaitedCalls:
 
     def __init__(self, threads: Leadership) -> None:
         self.unread = 0
-        self._calls: dict[int, AsyncCall] = {}
+        self._calls: dict[Hashable, AsyncCall] = {}
         self._threads = threads
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def add(self, ident: int, pending: AsyncCall) -> bool:
-        """Notes our call `ident`. Returns: whether the calling thread reads its answer itself."""
+    def add(self, key: Hashable, pending: AsyncCall) -> bool:
+        """Notes what is waited for: the id of our call, or whatever else is waited for.
+
+        Returns: whether the calling thread reads what comes for it itself.
+        """
         threads = self._threads
         reads = threads.owner == get_ident()
         with threads.mutex:
-            self._calls[ident] = pending
+            self._calls[key] = pending
             self.unread += not reads
         return reads
 
-    def remove(self, ident: int) -> None:
+    def remove(self, key: Hashable) -> None:
         """The opposite; from the same thread."""
         threads = self._threads
         with threads.mutex:
-            del self._calls[ident]
+            del self._calls[key]
             self.unread -= threads.owner != get_ident()
 
     def wake_overdue(self) -> None:

@@ -39,6 +39,12 @@ EMULATOR_FLAGS = (
     + ("[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]",)
 )
 
+# Good fit instead of the emulator's address order, which costs a tree operation per block; what it
+# is for, carriers that move between schedulers, one scheduler does not have.
+ONE_SCHEDULER_FLAGS = ("+S", "1:1") + tuple(
+    part for kind in "BHR" for part in (f"+M{kind}as", "gf", f"+M{kind}acul", "0")
+)
+
 NO_ERL = (
     "there is no Erlang on PATH (looked for the program erl): install Erlang/OTP 25 or later,"
     " on Debian with: apt-get install erlang-base erlang-crypto erlang-ssl"
@@ -113,7 +119,7 @@ def scheduler_flags(count: int) -> tuple[str, ...]:
     cost the node about a quarter more processor time per request (benchmarks/README.md). With
     more processors the emulator's own choice, one each, stands.
     """
-    return ("+S", "1:1") if count == 2 else ()
+    return ONE_SCHEDULER_FLAGS if count == 2 else ()
 
 
 def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:

@@ -99,22 +99,18 @@ class ItemFlow:
 
 
 class EventFlow:
-    """One subscription.
+    """Credit of one subscription.
 
     Attributes:
         granted: events granted so far.
         received: events of them that have arrived.
-        events: `(Lost, Payload)` of those that were not read yet.
-        waiter: whoever waits for any of this; belongs to the hub.
     """
 
-    __slots__ = ("events", "granted", "received", "waiter")
+    __slots__ = ("granted", "received")
 
     def __init__(self) -> None:
         self.granted = 0
         self.received = 0
-        self.events: deque[tuple[int, bytes]] = deque()
-        self.waiter: Any = None
 
 
 class PendingCall:

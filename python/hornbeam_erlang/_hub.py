@@ -52,7 +52,7 @@ DRAIN_POLL_SECONDS = 0.02  # a leader looks this often whether the last exchange
 NODE_ERROR = "error_from_node"
 
 # What a worker that runs applications in threads does not take.
-_UNSERVED = (WEBSOCKET, TEXT, BINARY, CLOSE, STREAM, ITEM, ITEM_CREDIT, EVENT)
+_UNSERVED = (WEBSOCKET, TEXT, BINARY, CLOSE, STREAM, ITEM, ITEM_CREDIT)
 
 Fail: TypeAlias = Callable[["Hub", ProtocolError], NoReturn]
 
@@ -83,6 +83,8 @@ class Hub(CallHub):
         thread_count: how many threads take work.
         deliver: who takes what arrives, by code.
         ring: called after each packet; wakes the attendant if it sleeps.
+        endings: what to call when an exchange ends, or a call of the node, by its negated id.
+        is_running: whether code of that exchange or call still runs.
         flush_soon: puts all that is queued on its way before the thread that reads waits again.
     """
 
@@ -95,6 +97,8 @@ class Hub(CallHub):
         self.thread_count = 1
         self.drained = False
         self.ring: Callable[[], None] = _nobody
+        self.endings: dict[int, list[Callable[[], None]]] = {}
+        self.is_running: Callable[[int], bool] = _always
         self.flush_soon: Callable[[], None] = self._flush_soon
         self._shared_ledger = False
         self._cells = _ledger.private_ledger()
@@ -112,6 +116,7 @@ class Hub(CallHub):
             RESULT: self._answer,
             FAULT: self._answer,
             REVOKE: self._revoke,
+            EVENT: _take_note,  # until something subscribes
             DRAIN: self._drain,
             ERROR: _node_error,
             **dict.fromkeys(_UNSERVED, _refuse),
@@ -311,6 +316,16 @@ class Hub(CallHub):
         self.threads.poll_seconds = DRAIN_POLL_SECONDS
         with self.mutex:
             self.threads.wake_all()
+
+    def end(self, origin: int) -> None:
+        """The code of that exchange or call has run; for the thread that ran it."""
+        for ending in self.endings.pop(origin, ()):
+            ending()
+
+
+def _always(origin: int) -> bool:
+    """For workers that run one piece of work in a thread, from its start to its end."""
+    return True
 
 
 def _nobody() -> None:

@@ -81,6 +81,14 @@ def described(function: F, operation: Callable[..., Any], module: str) -> F:
     return function
 
 
+def twin(function: F, of: Callable[..., Any]) -> F:
+    """`function` as the form of the public function `of` that is awaited."""
+    function.__name__ = function.__qualname__ = of.__name__
+    function.__doc__ = of.__doc__
+    function.__module__ = "hornbeam_erlang.aio"
+    return function
+
+
 def unchanged(result: Any) -> Any:
     """`read` of an operation whose result is the service's."""
     return result

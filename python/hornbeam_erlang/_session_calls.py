@@ -145,7 +145,7 @@ class CallSession:
         return True
 
     def _event(self, message: Message) -> bool:
-        _, ident, lost, payload = message
+        ident = message[1]
         if ident > self._last_subscription:
             raise bad_state(message, "the worker granted nothing for such a subscription")
         flow = self.subscriptions.get(ident)
@@ -154,7 +154,6 @@ class CallSession:
         if flow.received >= flow.granted:
             raise bad_state(message, f"more than the {flow.granted} events granted")
         flow.received += 1
-        flow.events.append((lost, payload))
         return True
 
     # What the worker sends.

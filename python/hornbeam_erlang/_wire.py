@@ -259,7 +259,7 @@ FIELDS: dict[int, tuple[str, dict[str, Test]]] = {
     STREAM: ("STREAM", _CALL),
     ITEM: ("ITEM", {"Id": ID, "Payload": PAYLOAD}),
     ITEM_CREDIT: ("ITEM_CREDIT", {"Id": ID, "Items": ITEMS}),
-    EVENT: ("EVENT", {"Subscription": ID, "Lost": integer(0), "Payload": PAYLOAD}),
+    EVENT: ("EVENT", {"Subscription": ID, "Lost": integer(0), "Topic": BYTES, "Payload": PAYLOAD}),
     EVENT_CREDIT: ("EVENT_CREDIT", {"Subscription": ID, "Events": ITEMS}),
 }
 

@@ -174,6 +174,8 @@ def _work(hub: Hub, serve: Serve) -> None:
         if message[0] == OPEN:
             origins[thread] = message[1]
             serve(message)
+            if hub.endings:
+                hub.end(message[1])
             outbox.flush_if_due()
             continue
         origins[thread] = 0

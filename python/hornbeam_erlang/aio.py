@@ -8,8 +8,8 @@ have done it all the same.
 
 from __future__ import annotations
 
-from . import _state
-from ._operations import asynchronous
+from . import _pubsub, _state
+from ._operations import asynchronous, twin
 from ._pipeline import AsyncPipeline
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "get",
     "incr",
     "pipeline",
+    "publish",
+    "receive_pubsub",
     "set",
     "state_add",
     "state_cas",
@@ -34,7 +36,14 @@ __all__ = [
     "state_set",
     "state_set_multi",
     "state_update",
+    "subscribe",
+    "subscription",
 ]
+
+publish = asynchronous(_pubsub.publish)
+receive_pubsub = twin(_pubsub.receive_pubsub_async, _pubsub.receive_pubsub)
+subscribe = twin(_pubsub.subscribe_async, _pubsub.subscribe)
+subscription = twin(_pubsub.subscription_async, _pubsub.subscription)
 
 state_add = asynchronous(_state.state_add)
 state_cas = asynchronous(_state.state_cas)

@@ -7,16 +7,29 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from live.serving import ROOT
 
 
-def test_quick_comparison_of_hornbeam_with_itself() -> None:
+@pytest.mark.parametrize(
+    ("parts", "servers", "expected"),
+    [
+        (["wsgi"], ["hornbeam", "hornbeam-w1"], ["hello", "64 KiB"]),
+        (
+            ["asgi", "sse"],
+            ["hornbeam-asgi"],
+            ["hello", "64 KiB", "1 ms", "JSON of 1 KiB", "SSE, 10/s each", "SSE, unpaced"],
+        ),
+    ],
+)
+def test_quick_comparison(parts: list[str], servers: list[str], expected: list[str]) -> None:
     """One round of each load: a table, a JSON file, no error, processor time of both halves."""
-    result = ROOT / "benchmarks" / "results" / "smoke-test.json"
+    result = ROOT / "benchmarks" / "results" / f"smoke-test-{parts[0]}.json"
     result.unlink(missing_ok=True)
-    argv = ["wsgi", "--quick", "--servers", "hornbeam", "hornbeam-w1", "--name", result.stem]
+    argv = [*parts, "--quick", "--connections", "20", "--servers", *servers]
     done = subprocess.run(
-        [sys.executable, "benchmarks/compare_servers.py", *argv],
+        [sys.executable, "benchmarks/compare_servers.py", *argv, "--name", result.stem],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -25,6 +38,9 @@ def test_quick_comparison_of_hornbeam_with_itself() -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads(result.read_text())["rows"]
-    assert [row["valid"] for row in rows] == [True] * 4
+    cells = [(row["cell"]["scenario"], row["cell"]["server"]) for row in rows]
+    assert cells == [(scenario, server) for scenario in expected for server in servers]
+    assert all(row["valid"] for row in rows)
     assert all(row["cpu"]["node"] > 0 and row["cpu"]["python"] > 0 for row in rows)
-    assert "hello, 64 connections" in done.stdout
+    for scenario in expected:
+        assert f"{scenario}, 20 connections" in done.stdout

@@ -11,7 +11,7 @@
 -export([new/1, open/4, body/5, credit/4, cancel/4, handle/3]).
 -export([message/4, close/5, close_websockets/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
--export([count/1, running/1, websockets/1, given/1, find/2]).
+-export([count/1, running/1, websockets/1, given/1, find/2, socket/2]).
 -export_type([state/0, to/0, effect/0, event/0, config/0]).
 
 -include("hornbeam_wire.hrl").
@@ -110,6 +110,11 @@ find(To, #state{open = Open}) ->
         [Id | _] -> {ok, Id};
         [] -> error
     end.
+
+%% @doc The connection process of an accepted WebSocket.
+-spec socket(hornbeam_wire:exchange_id(), state()) -> {ok, pid()} | {error, gone}.
+socket(Id, #state{sockets = Sockets}) ->
+    hornbeam_websocket_exchanges:connection(Id, Sockets).
 
 %% @doc Open an exchange: what `hornbeam_wire:encode_opens/1' takes, for the worker.
 -spec open(to(), hornbeam_wire:request(), Now :: integer(), state()) ->

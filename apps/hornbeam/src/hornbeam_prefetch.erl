@@ -9,7 +9,7 @@
 %% one worker as long as that pays; the next one gets what is more.
 -module(hornbeam_prefetch).
 
--export([new/2, fixed/2, sample/3, limits/1]).
+-export([new/2, fixed/2, sample/3, returned/1, limits/1]).
 -export_type([state/0, limits/0]).
 
 -define(BUDGET_US, 1000).
@@ -61,6 +61,12 @@ average(Service, Before) -> Before + (Service - Before) / 4.
 %% An application that has become slower is noticed, too. (A number is less than an atom.)
 best(Service, Best) when Service < Best -> Service;
 best(Service, Best) -> min(Service, Best * 1.05).
+
+%% @doc The worker has handed requests back: what it runs is slow, whatever was measured before.
+%% Until it answers again it gets no more than it runs, or the same requests would come back to it.
+-spec returned(state()) -> state().
+returned(State) ->
+    State#prefetch{service = infinity}.
 
 %% @doc Before the first measurement: one request per thread, and every worker gets its share.
 -spec limits(state()) -> limits().

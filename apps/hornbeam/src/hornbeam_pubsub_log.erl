@@ -5,8 +5,8 @@
 %% Runs in whoever publishes or reads; the tables belong to `hornbeam_tables'. A channel has
 %% counters (head: the last number given, tail: the last one dropped, bytes) and a row for each
 %% message. A subscriber keeps a cursor, the number it has read up to; one that falls behind the
-%% tail learns how many messages it has missed. So a slow subscriber costs nothing, and a channel at most
-%% `pubsub_backlog' messages and `pubsub_backlog_bytes' bytes (and the newest message).
+%% tail learns how many messages it has missed. So a slow subscriber costs nothing, and a channel
+%% at most `pubsub_backlog' messages and `pubsub_backlog_bytes' bytes (and the newest message).
 -module(hornbeam_pubsub_log).
 
 -export([new/0, append/4, read/3, start/1, drop_older/3, delete/2]).

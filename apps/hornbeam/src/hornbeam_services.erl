@@ -17,6 +17,11 @@
 services() ->
     #{
         <<"call">> => {process, hornbeam_functions},
+        <<"publish">> => {process, hornbeam_pubsub_service},
+        <<"subscribe">> => {process, hornbeam_pubsub_service},
+        <<"unsubscribe">> => {process, hornbeam_pubsub_service},
+        <<"topics.join">> => {process, hornbeam_pubsub_service},
+        <<"topics.leave">> => {process, hornbeam_pubsub_service},
         <<"state.add">> => {inline, hornbeam_state_service},
         <<"state.cas">> => {inline, hornbeam_state_service},
         <<"state.clear">> => {process, hornbeam_state_service},

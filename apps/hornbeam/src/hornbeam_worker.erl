@@ -7,6 +7,7 @@
 -module(hornbeam_worker).
 
 -export([open/3, body/4, credit/3, cancel/2, cancel/3, event/2, call/4, cast/3, info/1]).
+-export([events/1, socket/2]).
 
 %% @doc Hand over a request whose slot has been claimed.
 -spec open(pid(), hornbeam_exchanges:to(), hornbeam_wire:request()) -> ok.
@@ -59,3 +60,13 @@ cast(Worker, Service, Arguments) ->
 -spec info(pid()) -> map().
 info(Worker) ->
     gen_statem:call(Worker, info, 5000).
+
+%% @doc The process that serves the worker's subscriptions.
+-spec events(pid()) -> {ok, pid()} | {error, gone}.
+events(Worker) ->
+    gen_statem:call(Worker, events, 5000).
+
+%% @doc The connection process of a WebSocket that the worker has accepted.
+-spec socket(pid(), hornbeam_wire:exchange_id()) -> {ok, pid()} | {error, gone}.
+socket(Worker, Id) ->
+    gen_statem:call(Worker, {socket, Id}, 5000).

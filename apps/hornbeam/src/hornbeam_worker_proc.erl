@@ -296,8 +296,11 @@ common(info, {'DOWN', _, process, Pid, Reason}, _, #data{link = Link, traffic = 
     {keep_state, D#data{traffic = hornbeam_worker_traffic:call_down(Pid, Reason, Link, T)}};
 common({call, From}, info, State, D) ->
     {keep_state, D, [{reply, From, describe(State, D)}]};
-common({call, From}, _, _, D) ->
-    {keep_state, D, [{reply, From, {error, unknown_call}}]};
+common({call, From}, Question, _, #data{traffic = T} = D) ->
+    {keep_state, D, [{reply, From, hornbeam_worker_traffic:ask(Question, T)}]};
+common(info, {'EXIT', Pid, Reason}, _, D) when is_pid(Pid), Reason =/= shutdown ->
+    %% The process of its subscriptions has crashed: nobody could tell the worker what it missed.
+    {stop, Reason, D};
 common(_, _, _, D) ->
     %% Ticks, frames and exits of an earlier process.
     {keep_state, D}.

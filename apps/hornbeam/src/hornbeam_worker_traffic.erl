@@ -11,7 +11,7 @@
 -export([new/3, renew/1]).
 -export([open/3, refuse/2, request/3, packet/3, messages/3, call_event/4, call_down/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
--export([open_limit/1, close_limit/1]).
+-export([open_limit/1, close_limit/1, ask/2]).
 -export([count/1, given/1, answered/1, silent_for/1, info/1]).
 -export_type([state/0, options/0, event/0]).
 
@@ -44,6 +44,8 @@
     exchanges :: hornbeam_exchanges:state(),
     calls = hornbeam_calls:new() :: hornbeam_calls:state(),
     prefetch :: hornbeam_prefetch:state(),
+    %% subscriptions of the process of now
+    events = undefined :: pid() | undefined,
     %% limits last written to the pool
     limits = {0, 0} :: hornbeam_prefetch:limits(),
     %% microseconds: when packets of OPENs left, by the lowest id in each, newest first
@@ -80,9 +82,10 @@ prefetch(#{worker_class := asgi, max_concurrent := Max}) ->
 %% @doc The same for the next operating-system process of the worker.
 -spec renew(state()) -> state().
 renew(#traffic{pool = Pool, index = Index, options = Options, exchanges = X}) ->
+    {ok, Events} = hornbeam_worker_events:start_link(self()),
     %% Ids go on: what a stream still says about an exchange of the last process means none of the
     %% next.
-    (new(Pool, Index, Options))#traffic{exchanges = X}.
+    (new(Pool, Index, Options))#traffic{exchanges = X, events = Events}.
 
 %%% Requests out
 
@@ -160,20 +163,29 @@ handle([Message | Rest], Effects, X0, Replies, #traffic{heard = Now} = T) when
         {ok, More, X} -> handle(Rest, More ++ Effects, X, Replies, T);
         {error, Error} -> {error, Error, Effects, X0, Replies, T}
     end;
+handle([{?EVENT_CREDIT, Id, N} | Rest], Effects, X, Replies, #traffic{events = Events} = T) ->
+    ok = hornbeam_worker_events:credit(Events, Id, N),
+    handle(Rest, Effects, X, Replies, T);
 handle([Message | Rest], Effects, X, Replies, #traffic{calls = Calls0} = T) ->
     case hornbeam_calls:handle(Message, self(), Calls0) of
         {ok, More, Calls} -> handle(Rest, Effects, X, More ++ Replies, T#traffic{calls = Calls});
         {error, Error} -> {error, Error, Effects, X, Replies, T}
     end.
 
-answers(NewestFirst, #traffic{answered = Before} = T) ->
+answers(NewestFirst, T0) ->
     Effects = lists:reverse(NewestFirst),
+    %% First the limits: the queue gives away at once what it gets back.
+    #traffic{answered = Before} = T = returned(lists:keymember(requeue, 1, Effects), T0),
     case carry_out(Effects, T) of
         Answers when Answers > 0 ->
             sample(Effects, Answers, T#traffic{answered = Before + Answers});
         _ ->
             T
     end.
+
+returned(false, T) -> T;
+returned(true, #traffic{prefetch = P} = T) ->
+    relimit(T#traffic{prefetch = hornbeam_prefetch:returned(P)}).
 
 %% The worker was busy with these answers since its last ones, or since it was sent the first of
 %% them, when that was later: until then it waited for the node.
@@ -217,8 +229,15 @@ perform([], Released, Requeued) ->
 %%% Calls
 
 %% @doc An event of a caller, a service or a timer. Up: there is a worker that may be called.
--spec call_event(hornbeam_calls:event(), Up :: boolean(), Link, state()) -> state() when
+-spec call_event(Event, Up :: boolean(), Link, state()) -> state() when
+    Event :: hornbeam_calls:event() | hornbeam_worker_events:event(),
     Link :: hornbeam_link:link() | undefined.
+call_event({events, Pid, Messages}, _, Link, #traffic{events = Pid} = T) ->
+    ok = hornbeam_link:send(Messages, Link),
+    T;
+call_event({events, _, _}, _, _, T) ->
+    %% Of an earlier process.
+    T;
 call_event(Event, Up, Link, #traffic{calls = Calls} = T) ->
     called(hornbeam_calls:event(Event, Up, Calls), Link, T).
 
@@ -251,11 +270,12 @@ give_away(Link, #traffic{exchanges = X0} = T) ->
 %% @doc The process is dead: what it had started has failed, the rest goes to others, callers are
 %% told.
 -spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> state().
-fail_all(Started, #traffic{exchanges = X0, calls = Calls} = T) ->
+fail_all(Started, #traffic{exchanges = X0, calls = Calls, events = Events} = T) ->
+    _ = is_pid(Events) andalso hornbeam_worker_events:stop(Events),
     {Effects, X} = hornbeam_exchanges:fail_all(Started, X0),
     ok = hornbeam_calls:fail_all(Calls),
     _ = carry_out(Effects, T),
-    T#traffic{exchanges = X, calls = hornbeam_calls:new()}.
+    T#traffic{exchanges = X, calls = hornbeam_calls:new(), events = undefined}.
 
 %%% The limit of the pool
 
@@ -280,6 +300,16 @@ write_limits({_, Limit} = Limits, #traffic{index = Index, pool = Pool, limits = 
     ok = hornbeam_pool:set_limits(Index, Limits, Pool),
     _ = Limit > Before andalso hornbeam_pool:queued(Pool) > 0 andalso hornbeam_queue:capacity(Pool),
     T#traffic{limits = Limits}.
+
+%%% Questions
+
+%% @doc Who serves the subscriptions of the worker; the connection process of its WebSocket.
+-spec ask(events | {socket, hornbeam_wire:exchange_id()} | term(), state()) ->
+    {ok, pid()} | {error, gone | unknown_call}.
+ask(events, #traffic{events = Events}) when is_pid(Events) -> {ok, Events};
+ask(events, _) -> {error, gone};
+ask({socket, Id}, #traffic{exchanges = X}) -> hornbeam_exchanges:socket(Id, X);
+ask(_, _) -> {error, unknown_call}.
 
 %%% Figures
 

@@ -70,6 +70,16 @@ an_application_of_quick_and_slow_requests_is_not_taken_for_a_quick_one_test() ->
     ?assertEqual(1, Gather),
     ?assert(Limit =< 8).
 
+%% What it hands back must not come back to it.
+a_worker_that_hands_back_gets_no_more_than_it_runs_test() ->
+    Quick = hornbeam_prefetch:sample(20, 1, hornbeam_prefetch:new(2, 1)),
+    {Gather, Limit} = hornbeam_prefetch:limits(Quick),
+    ?assert(Gather > 2 andalso Limit > 2),
+    Returned = hornbeam_prefetch:returned(Quick),
+    ?assertEqual({1, 2}, hornbeam_prefetch:limits(Returned)),
+    Again = hornbeam_prefetch:sample(20, 1, Returned),
+    ?assertEqual(hornbeam_prefetch:limits(Quick), hornbeam_prefetch:limits(Again)).
+
 quick_requests_bring_it_back_test() ->
     Slow = lists:duplicate(20, {10000, 1}),
     ?assertEqual(1, limit(1, Slow)),

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from unit.asgi import http_applications, task_applications
+from unit.asgi import http_applications, socket_applications, task_applications
 from unit.asgi.registry import APPLICATIONS, Event, Receive, Send
 
-PARTS = (http_applications, task_applications)
+PARTS = (http_applications, socket_applications, task_applications)
 
 
 async def application(scope: Event, receive: Receive, send: Send) -> None:

@@ -47,6 +47,7 @@ from hornbeam_erlang._wire import (
     READY,
     RESPONSE,
     RETURN,
+    WEBSOCKET,
     Message,
     Splitter,
     parse,
@@ -296,6 +297,17 @@ class Node:
             connection,
             body,
         )
+
+    def websocket(
+        self, path: str = "/", subprotocols: Iterable[str] = (), timeout: int = 0, query: str = ""
+    ) -> int:
+        """Offers a WebSocket; its id."""
+        ident = self.next_id()
+        names = [name.encode() for name in subprotocols]
+        headers = {b"host": b"example.org"}
+        request = (path.encode(), query.encode(), b"1.1", headers, CONNECTION, names)
+        self.send((WEBSOCKET, ident, timeout, *request))
+        return ident
 
     def open(self, path: str = "/", **fields: Any) -> int:
         message = self.open_message(path, **fields)

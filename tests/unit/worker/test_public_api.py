@@ -21,6 +21,8 @@ EXPECTED = {
     "cast",
     "codec",
     *("get", "set", "delete", "incr", "decr", "pipeline"),
+    *("publish", "subscribe", "unsubscribe", "receive_pubsub", "subscription", "lost_messages"),
+    *("Published", "Subscription"),
     *(name for name in vars(_state) if name.startswith("state_")),
 }
 

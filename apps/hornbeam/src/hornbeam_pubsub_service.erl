@@ -1,0 +1,75 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Publish and subscribe for Python workers. Runs in the process of the service call.
+%%
+%%   publish        [Topic, Message]                how many subscriptions it was sent to
+%%   subscribe      [Id, Kind, Topic]               the worker's subscription Id
+%%   unsubscribe    [Id]
+%%   topics.join    [Exchange, Kind, Topic]         for the WebSocket of that exchange
+%%   topics.leave   [Exchange, Kind, Topic]
+%%
+%% Kind is `topic' or `prefix'; all text is UTF-8.
+-module(hornbeam_pubsub_service).
+-behaviour(hornbeam_service).
+
+-export([handle/3]).
+
+%% Bytes.
+-define(MAX_TOPIC, 1024).
+
+-spec handle(hornbeam_service:arguments(), hornbeam_service:keywords(), Context) ->
+    hornbeam_service:result()
+when
+    Context :: hornbeam_service:context().
+handle(Arguments, _, #{service := Service, worker := Worker}) ->
+    try
+        {ok, serve(Service, Arguments, Worker)}
+    catch
+        throw:{bad_term, _} = Reason -> Reason;
+        throw:{error, _} = Error -> Error;
+        error:{not_json, Value} -> {bad_term, not_json(Value)};
+        error:{too_large, _} -> {bad_term, <<"publish: the message is too large">>}
+    end.
+
+serve(<<"publish">>, [Topic, Message], _) ->
+    hornbeam_pubsub:publish(topic(Topic), Message);
+serve(<<"subscribe">>, [Id, Kind, Topic], Worker) when is_integer(Id), Id > 0 ->
+    case hornbeam_worker_events:subscribe(events(Worker), Id, channel(Kind, Topic)) of
+        ok -> undefined;
+        {error, taken} -> throw({bad_term, <<"subscribe: the number is that of another topic">>})
+    end;
+serve(<<"unsubscribe">>, [Id], Worker) ->
+    ok = hornbeam_worker_events:unsubscribe(events(Worker), Id),
+    undefined;
+serve(<<"topics.join">>, [Exchange, Kind, Topic], Worker) ->
+    _ = hornbeam_pubsub:attach(channel(Kind, Topic), socket(Exchange, Worker), socket),
+    undefined;
+serve(<<"topics.leave">>, [Exchange, Kind, Topic], Worker) ->
+    ok = hornbeam_pubsub:detach(channel(Kind, Topic), socket(Exchange, Worker)),
+    undefined;
+serve(Service, _, _) ->
+    throw({bad_term, <<Service/binary, ": arguments of other number or type than documented">>}).
+
+channel(<<"topic">>, Topic) -> {topic, topic(Topic)};
+channel(<<"prefix">>, Topic) -> {prefix, topic(Topic)};
+channel(_, _) -> throw({bad_term, <<"the kind of a subscription is topic or prefix">>}).
+
+topic(Topic) when is_binary(Topic), byte_size(Topic) =< ?MAX_TOPIC ->
+    case unicode:characters_to_binary(Topic) of
+        Topic -> Topic;
+        _ -> throw({bad_term, <<"a topic is text in UTF-8">>})
+    end;
+topic(_) ->
+    throw({bad_term, <<"a topic is text of at most 1024 bytes">>}).
+
+not_json(Value) ->
+    Text = unicode:characters_to_binary(io_lib:format("~0tP", [Value, 50])),
+    <<"publish: a WebSocket is subscribed, and this has no JSON form: ", Text/binary>>.
+
+events(Worker) ->
+    known(hornbeam_worker:events(Worker)).
+
+socket(Exchange, Worker) ->
+    known(hornbeam_worker:socket(Worker, Exchange)).
+
+known({ok, Pid}) -> Pid;
+known({error, Reason}) -> throw({error, Reason}).
