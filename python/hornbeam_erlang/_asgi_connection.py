@@ -60,7 +60,7 @@ class Connection:
         self._in_turn = False
         self._turn_is_due = False
         self._flush_is_due = False
-        self._overdue: deque[tuple[float, Cycle]] = deque()
+        self._overdue: deque[tuple[float, int]] = deque()
 
     def start(self, handlers: dict[int, Handler]) -> None:
         """Reads from now on, and routes what `handlers` are for to them."""
@@ -122,7 +122,10 @@ class Connection:
         self._in_turn = True
         self._turn_is_due = False
         while work:
-            message = work.popleft()
+            try:
+                message = work.popleft()
+            except IndexError:  # the attendant has handed it back meanwhile
+                break
             handlers[message[0]](message)
             outbox.flush_if_due()
         hub.flush()
@@ -184,13 +187,13 @@ class Connection:
             return
         if not self._overdue:
             self.loop.call_later(GRACE_SECONDS, self._guard, self._cancel_overdue)
-        self._overdue.append((self.loop.time() + GRACE_SECONDS, cycle))
+        self._overdue.append((self.loop.time() + GRACE_SECONDS, cycle.ident))
 
     def _cancel_overdue(self) -> None:
         overdue, now = self._overdue, self.loop.time()
         while overdue and overdue[0][0] <= now:
-            cycle = overdue.popleft()[1]
-            if not cycle.has_ended:
+            cycle = self.cycles.get(overdue.popleft()[1])
+            if cycle is not None:
                 cycle.cancel()
         if overdue:
             self.loop.call_later(overdue[0][0] - now, self._guard, self._cancel_overdue)

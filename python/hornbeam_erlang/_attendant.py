@@ -23,6 +23,7 @@ LINGER_TICKS = (
     20  # quiet ticks before it sleeps: a worker that is asked now and then need not ring each time
 )
 STUCK_TICKS = 2  # ticks without progress after which nothing unstarted will start soon
+STUCK_LOOP_TICKS = 20  # the same for an event loop, which takes turns, and has no prefetch
 STUCK_POLL_SECONDS = 0.025
 OVERDUE_SECONDS = 0.25  # answers that an event loop awaits are given up this much late, at most
 CLOSING = frozenset({RESPONSE, END, ABORT, RESULT, FAULT})  # a thread is done with something
@@ -115,7 +116,8 @@ class Attendant:
         self._unread = LINGER_TICKS if hub.awaited.unread else max(0, self._unread - 1)
         if self._unread or (self._stuck and (hub.is_full() or hub.threads.blocked)):
             hub.threads.read_ready()
-        if self._stuck >= STUCK_TICKS and hub.is_full() and hub.threads.owner is None:
+        limit = STUCK_TICKS if hub.threads.owner is None else STUCK_LOOP_TICKS
+        if self._stuck >= limit and hub.is_full():
             hub.hand_back(taken)
         if self._transport.has_kept():
             self._transport.write_kept()

@@ -8,6 +8,7 @@ arrives is handed out by the thread that leads at that moment.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
@@ -257,20 +258,30 @@ class Hub(CallHub):
 
     def is_full(self) -> bool:
         """Whether no thread is free to take work, or to read."""
+        if self.threads.owner is not None and self.work:
+            return True
         return self.busy >= self.thread_count
 
     def hand_back(self, taken: int) -> None:
         """Gives the node what nobody here will start soon, unless some was started since
         `self.taken` was seen to be `taken`: then some thread is free."""
+        idents: list[int] = []
         with self.mutex:
-            idents = [message[1] for message in self.work if message[0] == OPEN]
-            if not idents or self.taken != taken:
+            if self.taken != taken:
                 return
-            rest = [message for message in self.work if message[0] != OPEN]
-            self.work.clear()
-            self.work.extend(rest)
-        self.send((RETURN, idents))
-        self.flush()
+            kept: list[Message] = []
+            # An event loop takes its work without the mutex: one at a time, each is somebody's.
+            with contextlib.suppress(IndexError):
+                for _ in range(len(self.work)):
+                    message = self.work.popleft()
+                    if message[0] in (OPEN, WEBSOCKET):
+                        idents.append(message[1])
+                    else:
+                        kept.append(message)
+            self.work.extendleft(reversed(kept))
+        if idents:
+            self.send((RETURN, idents))
+            self.flush()
 
     # What arrives; runs in the thread that leads.
 

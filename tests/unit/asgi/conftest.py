@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from unit.worker.conftest import gate, make_gate
 from unit.worker.harness import Node
+
+__all__ = ["gate", "make_gate"]
 
 APPLICATION = "unit.asgi.applications:application"
 

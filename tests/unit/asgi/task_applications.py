@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
+import threading
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 import hornbeam_erlang
 from hornbeam_erlang import _calls
+from hornbeam_erlang._asgi_cycle import Cycle
 from unit.asgi.registry import Event, Receive, Send, answer, answer_json, application, notes
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -173,6 +177,44 @@ async def loop_in_thread(scope: Event, receive: Receive, send: Send) -> None:
         return asyncio.run(_calls.call_service_async("echo", ["there"], {}, 5000, "echo()"))
 
     await answer_json(send, await asyncio.to_thread(run))
+
+
+# The loop itself.
+
+
+@application
+async def blocks(scope: Event, receive: Receive, send: Send) -> None:
+    """Keeps the loop busy until the FIFO in the query is opened."""
+    await answer(send, Path(scope["query_string"].decode()).read_bytes())
+
+
+@application
+async def blocks_later(scope: Event, receive: Receive, send: Send) -> None:
+    """The same, from a turn of the loop that the connection knows nothing of."""
+    await asyncio.sleep(0.01)
+    await answer(send, Path(scope["query_string"].decode()).read_bytes())
+
+
+@application
+async def blocks_on_thread(scope: Event, receive: Receive, send: Send) -> None:
+    """Keeps the loop busy until a thread has got the answer to its call."""
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(hornbeam_erlang.call("echo", "x")))
+    thread.start()
+    thread.join(5)
+    await answer_json(send, found)
+
+
+@application
+async def leftovers(scope: Event, receive: Receive, send: Send) -> None:
+    """How much is open: tasks, exchanges and what belongs to them."""
+    hub = _calls._hub
+    assert hub is not None
+    session = hub.session
+    parts = (asyncio.all_tasks(), session.exchanges, session.flows, session.sockets, hub.calls)
+    gc.collect()
+    cycles = sum(isinstance(found, Cycle) for found in gc.get_objects())
+    await answer_json(send, [*map(len, parts), cycles])
 
 
 async def sleepy(seconds: float) -> str:

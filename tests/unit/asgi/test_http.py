@@ -58,15 +58,22 @@ def test_whole_response(node: Node) -> None:
     assert answer.headers == {b"content-type": b"text/plain"}
 
 
-def test_batch_is_answered_in_one_write(start: Start) -> None:
-    """Requests that arrive together are answered together, in order."""
+def test_batch_is_answered_together(start: Start) -> None:
+    """Requests that arrive together are answered in order and in few writes."""
     node = start()
-    messages = [node.open_message("/whole") for _ in range(20)]
+    messages = [node.open_message("/whole") for _ in range(50)]
     node.send(*messages)
-    first = node.receive()
-    # All of them were in the same read as the first.
-    rest = [node._messages.popleft() for _ in range(19)]
-    assert [message[1] for message in (first, *rest)] == [message[1] for message in messages]
+    answers: list[int] = []
+    reads = 0
+    while len(answers) < len(messages):
+        answers.append(node.receive()[1])
+        # What is left of one read is its whole packet, or more.
+        answers += [message[1] for message in node._messages]
+        node._messages.clear()
+        reads += 1
+    assert answers == [message[1] for message in messages]
+    # One, but for what a busy machine makes longer than a millisecond.
+    assert reads <= 10
 
 
 @pytest.mark.parametrize("size", [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, 5 * WINDOW])
