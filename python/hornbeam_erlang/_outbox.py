@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ._wire import Message, packets
 
-MAX_PENDING_BYTES = 65536
+MAX_PENDING_BYTES = 131072
 MAX_PENDING_SECONDS = 0.001
 
 
