@@ -13,7 +13,6 @@ import contextlib
 import gc
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from types import CoroutineType
 from typing import Any
 
 from ._asgi_calls import CallServer
@@ -23,7 +22,6 @@ from ._asgi_http import HTTPCycle
 from ._asgi_lifespan import Lifespan, LifespanFailed
 from ._asgi_scope import Scope, ScopeMaker
 from ._asgi_websocket import WebSocketCycle
-from ._calls import ORIGIN
 from ._config import Config
 from ._flow import Window
 from ._hub import Hub
@@ -138,25 +136,17 @@ class ASGI:
 
     def _may_start(self, ident: int) -> bool:
         session = self._hub.session
-        flow: Window | None = session.sockets.get(ident) if session.sockets else None
-        if session.flows and flow is None:
-            flow = session.flows.get(ident)
-        if flow is not None and flow.cancelled:
-            self._connection.send((RETURN, [ident]))
-            return False
+        if session.flows or session.sockets:
+            flow: Window | None = session.flows.get(ident) or session.sockets.get(ident)
+            if flow is not None and flow.cancelled:
+                self._connection.send((RETURN, [ident]))
+                return False
         return self._hub.begin(ident)
 
     def _run(self, cycle: Cycle, scope: Scope) -> None:
         self._connection.starting = cycle.ident
-        context = self._base.copy()
-        context.run(ORIGIN.set, cycle.ident)
-        try:
-            run = context.run(self._application, scope, cycle.receive, cycle.send)
-            coroutine = run if type(run) is CoroutineType else _awaiting(run)
-        except BaseException as exc:
-            context.run(cycle.raised, exc)
-            return
-        self._connection.runner.run(cycle, coroutine, context)
+        cycle.application, cycle.scope = self._application, scope
+        self._connection.runner.run(cycle, self._base.copy())
         if not cycle.has_ended:
             self._connection.cycles[cycle.ident] = cycle
 
@@ -172,13 +162,6 @@ class ASGI:
 
     def _drain(self, message: Message) -> None:
         self._connection.drain()
-
-
-async def _awaiting(run: Any) -> None:
-    if not hasattr(run, "__await__"):
-        text = f"the application returned a value of type {type(run).__name__}, nothing to await"
-        raise TypeError(f"{text}; is it a WSGI application? That is worker_class wsgi")
-    await run
 
 
 def serve(

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._asgi_scope import Scope
 from ._asgi_task import LazyTask
+from ._calls import ORIGIN
 from ._tracebacks import application_part, format_exception
 from ._wire import ABORT, cut_text
 from ._wsgi_headers import BadResponse
@@ -38,6 +42,8 @@ class Cycle(LazyTask):
     """One run of the application; the task it runs in.
 
     Attributes:
+        application: the ASGI callable.
+        scope: what it is called with.
         connection: to the node.
         ident: id of the exchange.
         gone: why nobody waits for the answer any more: reason of CANCEL, empty while there is none.
@@ -45,8 +51,10 @@ class Cycle(LazyTask):
         waiters: futures of those who wait for something to happen to the exchange.
     """
 
-    __slots__ = ("connection", "gone", "ident", "target", "waiters")
+    __slots__ = ("application", "connection", "gone", "ident", "scope", "target", "waiters")
 
+    application: Callable[..., Any]
+    scope: Scope
     connection: Connection
     ident: int
     gone: bytes
@@ -60,6 +68,15 @@ class Cycle(LazyTask):
     async def send(self, event: Event) -> None:
         """ASGI's `send`."""
         raise NotImplementedError
+
+    def first_step(self) -> Any:
+        """Calls the application, in the context and the task of the request."""
+        ORIGIN.set(self.ident)
+        run = self.application(self.scope, self.receive, self.send)
+        # The application may drop its scope, and an idle WebSocket should not keep it.
+        del self.scope
+        self.coroutine = run if type(run) is CoroutineType else _awaiting(run)
+        return self.coroutine.send(None)
 
     # What happens to the exchange.
 
@@ -133,6 +150,13 @@ class Cycle(LazyTask):
             return
         info = (type(exc), exc, application_part(exc.__traceback__))
         log.error("%s %s raised", method, target, exc_info=info)
+
+
+async def _awaiting(run: Any) -> None:
+    if not hasattr(run, "__await__"):
+        text = f"the application returned a value of type {type(run).__name__}, nothing to await"
+        raise TypeError(f"{text}; is it a WSGI application? That is worker_class wsgi")
+    await run
 
 
 def out_of_order(event: Event, expected: str) -> RuntimeError:

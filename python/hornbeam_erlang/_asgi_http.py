@@ -103,7 +103,10 @@ class HTTPCycle(Cycle):
         Raises: RuntimeError: the event is not legal now. BadResponse: it cannot be sent.
             LengthMismatch: the body is not as long as Content-Length says. ClientDisconnected.
         """
-        kind = event_type(event)
+        try:
+            kind = event["type"]
+        except (TypeError, KeyError):
+            kind = event_type(event)
         if self.gone:
             raise ClientDisconnected(f"the client has left: {self.gone.decode('latin-1')}")
         phase = self.phase
@@ -111,10 +114,10 @@ class HTTPCycle(Cycle):
             body = event.get("body", b"")
             if type(body) is not bytes:
                 body = _bytes(body)
-            if phase == FIRST and not event.get("more_body"):
-                await self._send_whole(body)
-            else:
-                await self._send_part(body, bool(event.get("more_body")))
+            if event.get("more_body"):
+                await self._send_part(body, True)
+            elif phase == MORE or not self._try_whole(body):
+                await self._send_part(body, False)
         elif kind == "http.response.start" and phase == START:
             self._start(event)
         else:
@@ -153,29 +156,26 @@ class HTTPCycle(Cycle):
         else:
             raise out_of_order(event, _EXPECTED[phase])
 
-    async def _send_whole(self, body: bytes) -> None:
-        session = self.connection.session
-        if (
-            len(body) <= session.response_window
-            and (self.length is None or self.length == len(body))
-            and not self.has_trailers
-            and not self._has_no_body()
-        ):
-            self.phase = DONE
-            message = (RESPONSE, self.ident, self.status, self.headers, body)
-            self.connection.send_response(message)
-            if self.waiters:
-                self.changed()
-            return
+    def _try_whole(self, body: bytes) -> bool:
+        """Sends the response if it can leave as one message; its body is known to be whole."""
         if self._has_no_body():
             self._end_without_body(len(body))
-            return
-        if self.length is None and not self.has_trailers:
-            self.headers[b"content-length"] = b"%d" % len(body)
-            self.length = len(body)
-        elif len(body) < (self.length or 0):
+            return True
+        if self.length is None:
+            if not self.has_trailers and len(body) > self.connection.session.response_window:
+                self.headers[b"content-length"] = b"%d" % len(body)
+                self.length = len(body)
+        elif self.length > len(body):
             raise self._mismatch(len(body))
-        await self._send_part(body, False)
+        elif self.length < len(body):
+            return False
+        if self.has_trailers or len(body) > self.connection.session.response_window:
+            return False
+        self.phase = DONE
+        self.connection.send_response((RESPONSE, self.ident, self.status, self.headers, body))
+        if self.waiters:
+            self.changed()
+        return True
 
     async def _send_part(self, body: bytes, more: bool) -> None:
         if self._has_no_body():

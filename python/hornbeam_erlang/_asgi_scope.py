@@ -17,6 +17,8 @@ from .errors import TermError
 
 Scope: TypeAlias = dict[str, Any]
 Extensions: TypeAlias = dict[str, dict[str, Any]]
+# What a connection gives to the scopes of its requests, and of a WebSocket.
+Bases: TypeAlias = tuple[Scope, Scope]
 
 SPEC_VERSION = "2.5"  # of the HTTP and WebSocket message format
 MAX_CONNECTIONS = 4096
@@ -41,17 +43,18 @@ class ScopeMaker:
     def __init__(self, root_path: str, state: Mapping[str, Any]) -> None:
         self._root_path = root_path
         self._state = dict(state)
-        self._connections: dict[bytes, Scope] = {}
+        self._connections: dict[bytes, Bases] = {}
 
     def http(self, message: Message) -> Scope:
         """The scope for OPEN `message`."""
         _, _, _, method, path, query, version, headers, connection, _ = message
         base = self._connections.get(connection) or self._remember(connection)
-        scope = base.copy()
+        # Faster than a literal of all its entries.
+        scope = base[0].copy()
         text = path.decode("latin-1")
         scope["http_version"] = _VERSIONS[version]
         scope["method"] = _METHODS.get(method) or method.decode("latin-1")
-        scope["path"] = decode_path(path) if "%" in text or not text.isascii() else text
+        scope["path"] = text if "%" not in text and text.isascii() else decode_path(path)
         scope["raw_path"] = path
         scope["query_string"] = query
         scope["headers"] = list(headers.items())
@@ -62,10 +65,9 @@ class ScopeMaker:
     def websocket(self, message: Message) -> Scope:
         """The scope for WEBSOCKET `message`."""
         _, _, _, path, query, version, headers, connection, subprotocols = message
-        scope = (self._connections.get(connection) or self._remember(connection)).copy()
-        scope["type"] = "websocket"
+        base = self._connections.get(connection) or self._remember(connection)
+        scope = base[1].copy()
         scope["http_version"] = _VERSIONS[version]
-        scope["scheme"] = _SOCKET_SCHEMES.get(scope["scheme"], "ws")
         scope["path"] = decode_path(path)
         scope["raw_path"] = path
         scope["query_string"] = query
@@ -75,13 +77,14 @@ class ScopeMaker:
         scope["extensions"] = {"websocket.http.response": {}}
         return scope
 
-    def _remember(self, connection: bytes) -> Scope:
-        base = {"type": "http", "asgi": _ASGI, **_connection_entries(connection)}
-        base["root_path"] = self._root_path
+    def _remember(self, connection: bytes) -> Bases:
+        entries = {**_connection_entries(connection), "root_path": self._root_path}
+        http = {"type": "http", "asgi": _ASGI, **entries}
+        socket = {**http, "type": "websocket", "scheme": _SOCKET_SCHEMES.get(http["scheme"], "ws")}
         if len(self._connections) >= MAX_CONNECTIONS:
             self._connections.clear()
-        self._connections[connection] = base
-        return base
+        bases = self._connections[connection] = http, socket
+        return bases
 
 
 def decode_path(path: bytes) -> str:

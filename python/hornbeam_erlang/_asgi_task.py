@@ -53,21 +53,21 @@ class Runner:
         self._context: Context | None = None
         self._step: Callable[[], object] | None = None
 
-    def run(self, task: LazyTask, coroutine: Coroutine[Any, Any, Any], context: Context) -> None:
-        """Runs `coroutine` in `context` until it waits or ends.
+    def run(self, task: LazyTask, context: Context) -> None:
+        """Runs the coroutine of `task` in `context` until it waits or ends.
 
         Called while no task is current. Nothing that the coroutine raises gets out of here.
         """
-        task.coroutine, task.context = coroutine, context
+        task.context = context
         task.has_ended = task.is_real = False
         task.step = None
         loop = self.loop
         _enter_task(loop, task)
         try:
-            task.awaited = context.run(coroutine.send, None)
+            task.awaited = context.run(task.first_step)
         except StopIteration:
             task.has_ended = True
-            context.run(task.returned)
+            task.returned()
         except BaseException as exc:
             task.has_ended = True
             context.run(task.raised, exc)
@@ -109,8 +109,8 @@ class Runner:
 class LazyTask(asyncio.Task[None]):
     """The task of one coroutine; see the head of the module. Not initialised when it is made.
 
-    Subclasses say what is to be done at the end, in the context of the coroutine: `returned`, or
-    `raised`; neither may raise.
+    Subclasses make the coroutine and say what is to be done at its end; `returned` and `raised`
+    may not raise.
 
     Attributes:
         is_real: whether it has been initialised.
@@ -128,6 +128,10 @@ class LazyTask(asyncio.Task[None]):
     is_real: bool
     has_ended: bool
     step: Callable[[], object] | None
+
+    def first_step(self) -> Any:
+        """Makes `coroutine` and takes its first step: `coroutine.send(None)`."""
+        raise NotImplementedError
 
     def returned(self) -> None:
         raise NotImplementedError
