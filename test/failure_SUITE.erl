@@ -85,6 +85,23 @@ worker_dies_before_the_head(_) ->
      || Signal <- ["SIGKILL", "SIGSEGV"]
     ].
 
+worker_dies_while_it_is_written_to(_) ->
+    doc("A worker killed while the node waits to write to it: the write fails before the end of "
+        "the process is known. What it held is answered 502, another one serves."),
+    Port = start(#{}),
+    Pid = pid(),
+    Running = async(fun() -> fetch(Port, "/sleep?60000") end),
+    do_busy(1),
+    {ok, Pool} = hornbeam_pool:lookup(root),
+    Worker = hornbeam_pool:worker(1, Pool),
+    signal('STOP', Pid),
+    More = binary:copy(<<"x">>, 1000000),
+    [ok = hornbeam_worker:cast(Worker, <<"nobody">>, [More]) || _ <- lists:seq(1, 5)],
+    signal('KILL', Pid),
+    ?assertMatch({502, _}, Running()),
+    ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
+    ?assertNotEqual(Pid, pid()).
+
 worker_dies_after_the_head(_) ->
     doc("A worker killed in the middle of a response breaks it off."),
     Port = start(#{}),

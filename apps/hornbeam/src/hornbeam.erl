@@ -267,7 +267,7 @@ format_error({listen, Address, eacces}) ->
 format_error({listen, Address, Reason}) ->
     ["cannot listen on ", Address, ": ", posix(Reason)];
 format_error({worker_exited, Status}) ->
-    ["the worker ended with status ", integer_to_list(Status),
+    ["the worker ended with status ", io_lib:format("~0p", [Status]),
         " before it had loaded the application; what it printed says why"];
 format_error({python, Python, Reason}) ->
     ["cannot run ", Python, ": ", posix(Reason)];

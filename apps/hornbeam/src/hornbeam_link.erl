@@ -6,7 +6,8 @@
 %% link.
 -module(hornbeam_link).
 
--export([open/1, handshake/2, send/2, open_exchanges/2, started/1, forbid/1, allow/1, close/1]).
+-export([open/1, handshake/2, send/2, open_exchanges/2, started/1, forbid/1, allow/1]).
+-export([kill/1, close/1]).
 -export([port/1, os_pid/1, about/1]).
 -export_type([link/0, options/0]).
 
@@ -104,6 +105,11 @@ forbid(#link{ledger = Ledger}) ->
 -spec allow(link()) -> ok.
 allow(#link{ledger = Ledger}) ->
     hornbeam_ledger:allow(Ledger).
+
+%% @doc Kill the process of a port that has closed itself.
+-spec kill(link()) -> ok.
+kill(#link{os_pid = OsPid}) ->
+    hornbeam_port:kill(OsPid).
 
 %% @doc Kill the process if it still runs, and forget it. The highest id of an exchange that it
 %% started.

@@ -298,6 +298,11 @@ common({call, From}, info, State, D) ->
     {keep_state, D, [{reply, From, describe(State, D)}]};
 common({call, From}, Question, _, #data{traffic = T} = D) ->
     {keep_state, D, [{reply, From, hornbeam_worker_traffic:ask(Question, T)}]};
+common(info, {'EXIT', Port, Reason}, State, #data{port = Port, link = Link} = D) ->
+    %% A write met a pipe that nobody reads before the end of the process was known: there will be
+    %% no exit status.
+    ok = hornbeam_link:kill(Link),
+    ?MODULE:State(info, {Port, {exit_status, Reason}}, D);
 common(info, {'EXIT', Pid, Reason}, _, D) when is_pid(Pid), Reason =/= shutdown ->
     %% The process of its subscriptions has crashed: nobody could tell the worker what it missed.
     {stop, Reason, D};
@@ -360,7 +365,8 @@ is_orderly(Reason) -> Reason =:= shutdown orelse Reason =:= normal.
 ended(Port, Link) ->
     ok = hornbeam_link:send([{?DRAIN}], Link),
     receive
-        {Port, {exit_status, _}} -> ok
+        {Port, {exit_status, _}} -> ok;
+        {'EXIT', Port, _} -> ok
     after ?STOP_TIMEOUT -> ok
     end.
 
