@@ -3,7 +3,8 @@
 
 Runs in: one process that starts the others. Arguments go to the comparison with other servers, of
 the other benchmarks only those of state.py that it has, too: `--quick`. The status is 1 when one
-of them failed.
+of them failed. Nothing runs when the comparison does not understand its arguments, or is asked for
+its help.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import compare_servers
 
 HERE = Path(__file__).resolve().parent
 OTHERS = ("codec.py", "worker.py")
@@ -24,6 +27,7 @@ def run(script: str, *argv: str) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
+    compare_servers.settings(argv)  # ends the process when they are wrong
     quick = [word for word in argv if word == "--quick"]
     results = [run("compare_servers.py", *argv), run("state.py", *quick), *map(run, OTHERS)]
     return 0 if all(results) else 1

@@ -258,6 +258,35 @@ keepalive_is_the_time_between_requests(_) ->
     {Microseconds, {error, closed}} = timer:tc(fun() -> raw_http:receive_some(Socket) end),
     ?assert(Microseconds > 200000 andalso Microseconds < 2000000).
 
+connection_of_the_application(_) ->
+    doc("Of an application's Connection header only close means something: then the response says "
+        "so, and the connection ends."),
+    Port = do_start(#{}),
+    Socket = raw_http:connect(Port),
+    Get = fun(Value) ->
+        ok = raw_http:send(Socket, ["GET /connection?", Value, " HTTP/1.1\r\nhost: a\r\n\r\n"]),
+        {200, Headers, <<"ok">>, <<>>} = raw_http:response(Socket),
+        proplists:get_value(<<"connection">>, Headers)
+    end,
+    ?assertEqual(undefined, Get("keep-alive")),
+    ?assertEqual(undefined, Get("x-other")),
+    ?assertEqual(<<"close">>, Get("Close")),
+    ?assertEqual(<<>>, raw_http:rest(Socket)),
+    await_idle().
+
+max_connections(_) ->
+    doc("max_connections: N connections are served, one more waits until one of them ends."),
+    Port = do_start(#{max_connections => 2, num_acceptors => 1, keepalive => 60}),
+    Ask = "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+    [First, Second, Third] = [raw_http:connect(Port) || _ <- [1, 2, 3]],
+    [ok = raw_http:send(Socket, Ask) || Socket <- [First, Second, Third]],
+    ?assertMatch({200, _, _, _}, raw_http:response(First)),
+    ?assertMatch({200, _, _, _}, raw_http:response(Second)),
+    ?assertEqual({error, timeout}, gen_tcp:recv(Third, 0, 300)),
+    ok = raw_http:close(First),
+    ?assertMatch({200, _, _, _}, raw_http:response(Third)),
+    await_idle().
+
 keepalive_of_zero(_) ->
     doc("With keepalive 0 each response says that the connection closes, and it does."),
     Port = do_start(#{keepalive => 0}),

@@ -169,7 +169,8 @@ frame({headers, Id, Fin, head_fin, Block}, #connection{decoder = Decoder0, strea
     Status = binary_to_integer(proplists:get_value(<<":status">>, Headers, <<"0">>)),
     case Streams of
         #{Id := {_, Body}} ->
-            ended(Fin, Id, C#connection{decoder = Decoder, streams = Streams#{Id := {Status, Body}}});
+            Told = Streams#{Id := {Status, Body}},
+            ended(Fin, Id, C#connection{decoder = Decoder, streams = Told});
         #{} ->
             C#connection{decoder = Decoder}
     end;

@@ -68,4 +68,5 @@ def file_message(ident: int, event: Event, length: int | None) -> Message | None
 def _flat(headers: dict[bytes, Any]) -> dict[bytes, bytes]:
     if b"set-cookie" in headers:
         raise BadResponse("set-cookie: expected in 'http.response.start' only")
+    headers.pop(b"connection", None)
     return headers

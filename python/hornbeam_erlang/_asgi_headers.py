@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ._wsgi_headers import BadResponse, Headers
+from ._wsgi_headers import BadResponse, Headers, is_close
 
 MAX_REMEMBERED = 1024
 MAX_REMEMBERED_LENGTH = 256
@@ -19,7 +19,8 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # every control character but the tab
 
 # How a message is framed is the server's business. ASGI has servers ignore what applications say
-# about it, since the same application may be asked over HTTP/1.1 and HTTP/2.
+# about it, since the same application may be asked over HTTP/1.1 and HTTP/2. That the connection
+# should end is a wish that can be met.
 _IGNORED = frozenset(
     {
         b"connection",
@@ -38,7 +39,7 @@ def encode_headers(headers: Iterable[Iterable[bytes]]) -> Headers:
     """The wire's map for the pairs an application sent.
 
     A name that comes again is joined with `, ` (RFC 9110, 5.3); set-cookie stays apart. What is
-    hop-by-hop is left out.
+    hop-by-hop is left out, but for `connection: close`.
 
     Raises: BadResponse: a name or value that is no legal bytes, or content-length twice.
     """
@@ -65,7 +66,8 @@ def _add(encoded: Headers, name: bytes, value: bytes) -> None:
     if name == b"set-cookie":  # never among the remembered pairs
         encoded.setdefault(name, []).append(value)
     elif name in _IGNORED:
-        return
+        if is_close(name, value):
+            encoded[b"connection"] = b"close"
     elif name not in encoded:
         encoded[name] = value
     elif name != b"content-length":

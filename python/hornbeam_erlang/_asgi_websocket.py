@@ -165,6 +165,7 @@ class WebSocketCycle(HTTPCycle):
         if subprotocol is not None and not is_token(subprotocol):
             raise BadResponse(f"subprotocol {subprotocol!r} is no token (RFC 6455, 4.1)")
         headers = encode_headers(event.get("headers") or ())
+        headers.pop(b"connection", None)
         own = [name for name in headers if name.startswith(b"sec-websocket-")]
         if own:
             raise BadResponse(f"header {own[0]!r} is the server's, not the application's")

@@ -19,16 +19,20 @@ MAX_REMEMBERED_LENGTH = 256
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f]")  # every control character but the tab
 _STATUS = re.compile(r"([2-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+# How a message is framed and what becomes of the connection is the server's business; PEP 3333 lets
+# no application say anything about it. Many do nevertheless, and gunicorn drops it, so we do, too:
+# but for the wish that the connection ends, which can be met.
 _HOP_BY_HOP = frozenset(
     {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailers",
-        "transfer-encoding",
-        "upgrade",
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailers",
+        b"transfer-encoding",
+        b"upgrade",
     }
 )
 
@@ -62,10 +66,10 @@ def status_code(status: str) -> int:
 def encode_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """The wire's map for the list of pairs an application gave.
 
-    A name that comes again is joined with `, ` (RFC 9110, 5.3); set-cookie stays apart.
+    A name that comes again is joined with `, ` (RFC 9110, 5.3); set-cookie stays apart. What is
+    hop-by-hop is left out, but for `connection: close`.
 
-    Raises: BadResponse: a name or value that is no legal str, a hop-by-hop header, content-length
-    twice.
+    Raises: BadResponse: a name or value that is no legal str, content-length twice.
     """
     encoded: Headers = {}
     for pair in headers:
@@ -84,12 +88,20 @@ def encode_headers(headers: Iterable[tuple[str, str]]) -> Headers:
 def _add(encoded: Headers, name: bytes, value: bytes) -> None:
     if name == b"set-cookie":  # never among the remembered pairs
         encoded.setdefault(name, []).append(value)
+    elif name in _HOP_BY_HOP:  # nor these
+        if is_close(name, value):
+            encoded[b"connection"] = b"close"
     elif name not in encoded:
         encoded[name] = value
     elif name != b"content-length":
         encoded[name] += b", " + value
     elif encoded[name] != value:
         raise BadResponse(f"Content-Length is both {encoded[name]!r} and {value!r}")
+
+
+def is_close(name: bytes, value: bytes) -> bool:
+    """Whether this header, its name in lower case, asks for the end of the connection."""
+    return name == b"connection" and b"close" in re.split(rb"[, \t]+", value.lower())
 
 
 def _encode_pair(pair: tuple[str, str]) -> tuple[bytes, bytes]:
@@ -100,22 +112,21 @@ def _encode_pair(pair: tuple[str, str]) -> tuple[bytes, bytes]:
     if not isinstance(name, str) or not isinstance(value, str):
         raise BadResponse(f"header ({name!r}, {value!r}): name and value must be str")
     encoded = _encode_name(name), _encode_value(name, value)
-    if type(pair) is tuple and encoded[0] != b"set-cookie" and len(value) < MAX_REMEMBERED_LENGTH:
+    if type(pair) is tuple and _is_plain(encoded[0]) and len(value) < MAX_REMEMBERED_LENGTH:
         if len(_pairs) >= MAX_REMEMBERED:
             _pairs.clear()
         _pairs[pair] = encoded
     return encoded
 
 
+def _is_plain(name: bytes) -> bool:
+    return name != b"set-cookie" and name not in _HOP_BY_HOP
+
+
 def _encode_name(name: str) -> bytes:
     if _TOKEN.fullmatch(name) is None:
         raise BadResponse(f"header name {name!r} is no token (RFC 9110, 5.1)")
-    lower = name.lower()
-    if lower in _HOP_BY_HOP:
-        raise BadResponse(
-            f"header {name!r} is hop-by-hop: it is the server's, not the application's"
-        )
-    return lower.encode("ascii")
+    return name.lower().encode("ascii")
 
 
 def _encode_value(name: str, value: str) -> bytes:

@@ -31,6 +31,9 @@ def application(environ, start_response):
         time.sleep(int(query) / 1000)
     if path == "/slow_stream":
         return _slow_stream(start_response, int(query))
+    if path == "/connection":
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Connection", query)])
+        return [b"ok"]
     if path == "/path":
         return _text(start_response, query.encode("latin-1"))
     length = 0

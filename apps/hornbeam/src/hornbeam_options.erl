@@ -51,7 +51,11 @@
     venv := binary() | undefined,
     %% Ordered by name, each name once.
     env := [{Name :: binary(), Value :: binary() | false}],
+    loop := auto | asyncio | uvloop,
     lifespan := auto | on | off,
+    lifespan_timeout := pos_integer(),
+    %% Requests of one ASGI worker.
+    max_concurrent := pos_integer(),
     websocket_timeout := pos_integer() | infinity,
     websocket_max_frame_size := pos_integer(),
     hooks := #{on_request | on_response | on_error => fun()}

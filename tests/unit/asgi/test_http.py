@@ -201,11 +201,19 @@ def test_headers(node: Node) -> None:
         [b"x-a", b" 2 "],
         (b"set-cookie", b"a=1"),
         (b"Set-Cookie", b"b=2"),
-        (b"connection", b"close"),
+        (b"connection", b"keep-alive"),
         (b"transfer-encoding", b"chunked"),
     ]
     answer = node.answer(send(node, {**START, "headers": headers}, BODY))
     assert answer.headers == {b"x-a": b"1, 2", b"set-cookie": [b"a=1", b"b=2"]}
+
+
+@pytest.mark.parametrize("value", [b"close", b"foo, Close"])
+def test_the_end_of_the_connection(node: Node, value: bytes) -> None:
+    """`connection: close` is the one wish about the connection that is passed on."""
+    headers = [(b"Connection", value), (b"keep-alive", b"timeout=5")]
+    answer = node.answer(send(node, {**START, "headers": headers}, BODY))
+    assert answer.headers == {b"connection": b"close"}
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
