@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _pubsub, _state, codec
+from . import _cache, _pubsub, _state, codec
+from ._cache import cached
 from ._calls import call_service, cast_service
 from ._mailbox import Published
 from ._operations import DEFAULT_TIMEOUT_MS, synchronous
@@ -59,6 +60,9 @@ __all__ = [
     "Subscription",
     "TermError",
     "__version__",
+    "cache_clear",
+    "cache_stats",
+    "cached",
     "call",
     "cast",
     "codec",
@@ -90,6 +94,9 @@ __all__ = [
     "subscription",
     "unsubscribe",
 ]
+
+cache_clear = synchronous(_cache.cache_clear)
+cache_stats = synchronous(_cache.cache_stats)
 
 publish = synchronous(_pubsub.publish)
 

@@ -13,6 +13,9 @@ from ._operations import asynchronous, twin
 from ._pipeline import AsyncPipeline
 
 __all__ = [
+    "cache_clear",
+    "cache_stats",
+    "cached",
     "decr",
     "delete",
     "get",

@@ -90,6 +90,8 @@ claim(Options, Config) ->
 
 claim_pool(Options, #{workers := Size} = Config) ->
     ok = hornbeam_state_bounds:set_limits(Config),
+    ok = hornbeam_cache_server:configure(Config),
+    ok = hornbeam_pubsub_registry:configure(Config),
     PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
     Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
     case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of

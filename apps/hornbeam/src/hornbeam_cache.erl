@@ -1,6 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Results that are dear to compute, kept for all workers and computed once when many ask at the
-%% same time.
+%% @doc Results that are dear to compute, kept for all workers and computed once when many ask at
+%% the same time.
 %%
 %% Runs in the caller. The table belongs to `hornbeam_tables'; `hornbeam_cache_server' writes it,
 %% keeps it within `cache_max_entries' and `cache_max_bytes', and knows who computes what.
@@ -8,6 +8,8 @@
 
 -export([get/1, fetch/2, fetch/3, clear/1, stats/0]).
 -export_type([key/0]).
+
+-compile({no_auto_import, [get/1]}).
 
 %% Text; what belongs together begins alike.
 -type key() :: binary().
@@ -74,8 +76,8 @@ claimed({compute, Token}, Fun, Options) ->
 clear(Prefix) when is_binary(Prefix) ->
     hornbeam_cache_server:clear(Prefix).
 
-%% @doc Since the node has started, in all workers. A miss is a computation; `hit_rate' is 0.0 before
-%% the first question.
+%% @doc Since the node has started, in all workers. A miss is a computation; `hit_rate' is 0.0
+%% before the first question.
 -spec stats() -> #{
     hits := non_neg_integer(),
     misses := non_neg_integer(),

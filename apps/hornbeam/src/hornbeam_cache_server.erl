@@ -27,7 +27,9 @@
 -type token() :: non_neg_integer().
 
 -type limits() :: #{
-    cache_max_entries := pos_integer() | infinity, cache_max_bytes := pos_integer() | infinity
+    cache_max_entries := pos_integer() | infinity,
+    cache_max_bytes := pos_integer() | infinity,
+    _ => _
 }.
 
 -record(waiting, {

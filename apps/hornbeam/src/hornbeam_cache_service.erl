@@ -43,16 +43,10 @@ handle([], _, #{service := <<"cache.stats">>}) ->
 handle(_, _, #{service := Service}) ->
     {bad_term, <<Service/binary, ": arguments of other number or type than documented">>}.
 
-%% Claims in the service of the same exchange are nested in each other.
-claim(Key, Timeout, #{worker := Worker, origin := Origin, call := Call}) ->
+%% Python knows itself which of its claims are nested in each other.
+claim(Key, Timeout, #{worker := Worker, call := Call}) ->
     case hornbeam_worker:events(Worker) of
-        {ok, Owner} ->
-            Identity =
-                case Origin of
-                    0 -> {Owner, call, Call};
-                    _ -> {Owner, Origin}
-                end,
-            {ok, hornbeam_cache_server:claim(Key, Owner, Identity, Timeout)};
+        {ok, Owner} -> {ok, hornbeam_cache_server:claim(Key, Owner, {Owner, Call}, Timeout)};
         {error, _} = Error ->
             Error
     end.

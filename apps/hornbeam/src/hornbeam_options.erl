@@ -46,6 +46,11 @@
     %% Of the shared state of the whole node.
     state_max_entries := pos_integer() | infinity,
     state_max_bytes := pos_integer() | infinity,
+    cache_max_entries := pos_integer() | infinity,
+    cache_max_bytes := pos_integer() | infinity,
+    pubsub_backlog := pos_integer(),
+    pubsub_backlog_bytes := pos_integer(),
+    pubsub_backlog_age := pos_integer(),
     pythonpath := [binary()],
     python := binary() | undefined,
     venv := binary() | undefined,

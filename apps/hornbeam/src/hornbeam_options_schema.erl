@@ -134,7 +134,17 @@ state() ->
             "is refused."),
         row(state_max_bytes, {limit, 1, infinity}, 1073741824, "bytes",
             "What keys and values of the shared state may take together, 128 bytes for each key "
-            "included; what does not fit is refused.")
+            "included; what does not fit is refused."),
+        row(cache_max_entries, {limit, 1, infinity}, 100000, "",
+            "Results kept by the cache; the one unused for long goes for a new one."),
+        row(cache_max_bytes, {limit, 1, infinity}, 268435456, "bytes",
+            "What the results kept by the cache may take together."),
+        row(pubsub_backlog, {integer, 1, 1000000}, 1024, "messages",
+            "What is kept of a topic for its slowest subscriber, which loses older messages."),
+        row(pubsub_backlog_bytes, {integer, 1, 1 bsl 32}, 16777216, "bytes",
+            "The same in bytes; the newest message is kept whatever its size."),
+        row(pubsub_backlog_age, {integer, 1, ?DAY}, 30000, "ms",
+            "The same in time.")
     ].
 
 python() ->

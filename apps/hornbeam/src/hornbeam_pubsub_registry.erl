@@ -28,7 +28,8 @@
     pubsub_backlog := pos_integer(),
     pubsub_backlog_bytes := pos_integer(),
     %% Milliseconds.
-    pubsub_backlog_age := pos_integer()
+    pubsub_backlog_age := pos_integer(),
+    _ => _
 }.
 
 -record(state, {
@@ -43,7 +44,8 @@ start_link() ->
 %% @doc The limits of all channels, from now on.
 -spec configure(limits()) -> ok.
 configure(Limits) ->
-    persistent_term:put(?LIMITS, Limits).
+    Keys = [pubsub_backlog, pubsub_backlog_bytes, pubsub_backlog_age],
+    persistent_term:put(?LIMITS, maps:with(Keys, Limits)).
 
 -spec limits() -> limits().
 limits() ->

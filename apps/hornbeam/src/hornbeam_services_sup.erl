@@ -13,5 +13,6 @@ start_link() ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [
+        #{id => cache, start => {hornbeam_cache_server, start_link, []}},
         #{id => state_expiry, start => {hornbeam_state_expiry, start_link, []}}
     ]}}.
