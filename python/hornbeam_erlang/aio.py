@@ -8,7 +8,7 @@ have done it all the same.
 
 from __future__ import annotations
 
-from . import _pubsub, _state
+from . import _cache, _pubsub, _state
 from ._operations import asynchronous, twin
 from ._pipeline import AsyncPipeline
 
@@ -42,6 +42,10 @@ __all__ = [
     "subscribe",
     "subscription",
 ]
+
+cache_clear = asynchronous(_cache.cache_clear)
+cache_stats = asynchronous(_cache.cache_stats)
+cached = twin(_cache.cached_async, _cache.cached)
 
 publish = asynchronous(_pubsub.publish)
 receive_pubsub = twin(_pubsub.receive_pubsub_async, _pubsub.receive_pubsub)

@@ -64,9 +64,7 @@ async def cached_inference_async(
     return await aio.cached(key, compute, ttl_ms=ttl_ms)
 
 
-def _key(
-    fn: Callable[..., Any], input_data: Any, cache_key: str | None, cache_prefix: str
-) -> str:
+def _key(fn: Callable[..., Any], input_data: Any, cache_key: str | None, cache_prefix: str) -> str:
     return f"{cache_prefix}:{inference_key(fn, input_data) if cache_key is None else cache_key}"
 
 

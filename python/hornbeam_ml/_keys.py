@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 _numbers = itertools.count(1)
-_objects: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+_objects: dict[int, tuple[weakref.ref[Any], str]] = {}  # by id, as long as the object lives
+_taken: set[str] = set()
 
 
 def inference_key(fn: Callable[..., Any], input_data: Any) -> str:
@@ -46,6 +47,8 @@ def _put(digest: hashlib.blake2b, kind: str, *parts: bytes) -> None:
 
 # The function.
 
+_DESCRIPTORS = (types.MethodDescriptorType, types.WrapperDescriptorType)
+
 
 def _feed_function(digest: hashlib.blake2b, fn: Callable[..., Any]) -> None:
     if isinstance(fn, functools.partial):
@@ -59,6 +62,8 @@ def _feed_function(digest: hashlib.blake2b, fn: Callable[..., Any]) -> None:
         _put(digest, "function", fn.__module__.encode(), fn.__qualname__.encode())
         if fn.__closure__ or "<" in fn.__qualname__:
             _feed_closure(digest, fn)
+    elif isinstance(fn, _DESCRIPTORS):
+        _put(digest, "method", _object_name(fn.__objclass__).encode(), fn.__name__.encode())
     elif isinstance(fn, (types.BuiltinFunctionType, type)):
         owner = getattr(fn, "__self__", None)
         if owner is not None and not isinstance(owner, types.ModuleType):
@@ -90,13 +95,14 @@ def _object_name(thing: Any) -> str:
     """
     if isinstance(thing, type):
         return f"{thing.__module__}.{thing.__qualname__}"
-    try:
-        name = _objects.get(thing)
-    except TypeError as exc:
-        text = f"{type(thing).__qualname__} cannot be told from others of its kind"
-        raise TypeError(f"{text}: pass cache_key") from exc
-    if name is None:
-        name = _objects[thing] = _new_name(thing)
+    reference, name = _objects.get(id(thing), (None, ""))
+    if reference is None or reference() is not thing:
+        name = _new_name(thing)
+        try:
+            _objects[id(thing)] = weakref.ref(thing), name
+        except TypeError as exc:
+            text = f"an object of {type(thing).__qualname__} cannot be told from its successors"
+            raise TypeError(f"{text}: pass cache_key") from exc
     return name
 
 
@@ -110,9 +116,6 @@ def _new_name(thing: Any) -> str:
                     _taken.add(name)
                     return name
     return f"{kind} {_process()}:{next(_numbers)}"
-
-
-_taken: set[str] = set()
 
 
 @functools.cache

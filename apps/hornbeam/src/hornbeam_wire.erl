@@ -8,7 +8,7 @@
 
 -export([encode/1, decode/1]).
 -export([request/1, websocket/1, is_websocket/1, encode_opens/1]).
--export([encode_value/1, decode_value/1, cut_text/1]).
+-export([encode_value/1, decode_value/1, value_tags/0, cut_text/1]).
 -export_type([message/0, exchange_id/0, call_id/0, error/0, request/0, fields/0, websocket/0]).
 
 -include("hornbeam_wire.hrl").
@@ -276,6 +276,11 @@ encode_value(Value) ->
         true -> {ok, Payload};
         false -> {error, too_large}
     end.
+
+%% @doc Tags of the tuples that stand for Python's types in values. That they are here makes them
+%% atoms that the node knows, whichever of its modules are loaded.
+-spec value_tags() -> [atom(), ...].
+value_tags() -> [bytes, ndarray].
 
 %% @doc The value of a payload. Atoms that the node does not know are refused, not created.
 -spec decode_value(binary()) -> {ok, term()} | {error, bad_term}.

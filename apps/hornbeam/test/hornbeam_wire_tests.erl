@@ -298,3 +298,14 @@ headers() ->
             [] -> Flat;
             _ -> Flat#{<<"set-cookie">> => Cookies}
         end).
+
+%% A value of each tag can be decoded by a node that has not loaded anything else.
+values_of_each_tag_test() ->
+    ?assertEqual([bytes, ndarray], hornbeam_wire:value_tags()),
+    Code = "{ok, _} = hornbeam_wire:decode_value(base64:decode(<<\"" ++
+        base64:encode_to_string(
+            term_to_binary([{bytes, <<>>}, {ndarray, <<"f4">>, [1], <<0:32>>}])
+        ) ++ "\">>)), io:format(decoded), halt().",
+    Path = filename:dirname(code:which(hornbeam_wire)),
+    Output = os:cmd("erl -noinput -pa '" ++ Path ++ "' -eval '" ++ Code ++ "'"),
+    ?assertEqual("decoded", Output).
