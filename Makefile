@@ -60,6 +60,7 @@ test-py: build
 
 chaos: build
 	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE
+	@HORNBEAM_INCREMENTS=10000 $(VENV)/pytest -q --timeout=900 tests/live/test_state.py -k writers
 
 bench: build
 	@scripts/setup bench
