@@ -315,12 +315,6 @@ the_scheme_is_that_of_the_connection(_) ->
     ?assertMatch(<<"http ", _/binary>>, Text).
 
 protocols_within_a_stream(_) ->
-    doc("Extended CONNECT is offered; a protocol that is not known is 501 and no tunnel."),
-    Port = do_start(#{}),
-    C0 = do_settled(Port),
-    ?assertEqual(true, maps:get(enable_connect_protocol, raw_http2:settings(C0))),
-    {Id, C1} = raw_http2:request([{<<":method">>, <<"CONNECT">>}, {<<":protocol">>, <<"chat">>},
-        {<<":scheme">>, <<"http">>}, {<<":authority">>, <<"localhost">>}, {<<":path">>, <<"/">>}],
-        <<>>, <<>>, C0),
-    ?assertMatch({[{Id, {501, _}}], _}, raw_http2:responses(1, C1)),
-    ?assertEqual(0, do_seen(Port)).
+    doc("Extended CONNECT is not offered where the application takes no WebSockets."),
+    C = do_settled(do_start(#{})),
+    ?assertEqual(false, maps:get(enable_connect_protocol, raw_http2:settings(C), false)).

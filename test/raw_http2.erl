@@ -4,8 +4,8 @@
 %% is bounded.
 -module(raw_http2).
 
--export([connect/1, connect/2, request/3, request/4, responses/2, close/1]).
--export([get/2, reset/2, window/3, settings/1, arrived/2, rest/1]).
+-export([connect/1, connect/2, request/3, request/4, responses/2, data/4, await/3, close/1]).
+-export([get/2, reset/2, window/3, settings/1, settled/1, arrived/2, rest/1]).
 -export_type([connection/0, options/0, outcome/0]).
 
 -define(TIMEOUT, 10000).
@@ -95,6 +95,13 @@ send(Socket, Bytes) ->
         {error, Reason} when Reason =:= closed; Reason =:= epipe; Reason =:= econnreset -> ok
     end.
 
+%% @doc The settings of the server are read, and acknowledged: what needs them may be used.
+-spec settled(connection()) -> connection().
+settled(#connection{settings = Settings} = C) when map_size(Settings) > 0 -> C;
+settled(C0) ->
+    {more, C} = read(C0),
+    settled(C).
+
 -spec close(connection()) -> ok.
 close(#connection{socket = Socket}) -> gen_tcp:close(Socket).
 
@@ -106,20 +113,21 @@ request(Method, Path, Connection) ->
         {<<":path">>, Path}], none, <<>>, Connection).
 
 %% @doc Headers as given; a body `none', or bytes, and trailers after it when there are any.
--spec request([{binary(), binary()}], none | binary(), Trailers :: <<>> | [{binary(), binary()}],
-    connection()) ->
+%% `open' instead of trailers: the body goes on with `data/4'.
+-spec request([{binary(), binary()}], none | binary(),
+    Trailers :: <<>> | open | [{binary(), binary()}], connection()) ->
     {pos_integer(), connection()}.
 request(Headers, Body, Trailers, #connection{socket = Socket, next = Id, encoder = Encoder0} = C) ->
     {Block, Encoder1} = cow_hpack:encode(Headers, Encoder0),
     {Last, Encoder} =
         case Trailers of
-            <<>> -> {[], Encoder1};
+            _ when not is_list(Trailers) -> {[], Encoder1};
             _ -> cow_hpack:encode(Trailers, Encoder1)
         end,
     send(Socket, [
         cow_http2:headers(Id, fin(Body =:= none), Block),
         [cow_http2:data(Id, fin(Trailers =:= <<>>), Body) || Body =/= none],
-        [cow_http2:headers(Id, fin, Last) || Trailers =/= <<>>]
+        [cow_http2:headers(Id, fin, Last) || is_list(Trailers)]
     ]),
     {Id, C#connection{next = Id + 2, encoder = Encoder, streams =
         maps:put(Id, {undefined, <<>>}, C#connection.streams)}}.
@@ -149,6 +157,25 @@ read(#connection{socket = Socket, buffer = Buffer} = C) ->
                 {ok, Bytes} -> {more, C#connection{buffer = <<Buffer/binary, Bytes/binary>>}};
                 {error, timeout} -> error({timeout, Buffer});
                 {error, _} -> {closed, C}
+            end
+    end.
+
+%% @doc More of the body of a request.
+-spec data(pos_integer(), fin | nofin, iodata(), connection()) -> ok.
+data(Id, Fin, Bytes, #connection{socket = Socket}) ->
+    send(Socket, cow_http2:data(Id, Fin, Bytes)).
+
+%% @doc Read until an open stream is so far; its status and its body up to there, which is taken.
+-spec await(pos_integer(), fun((undefined | 100..999, binary()) -> boolean()), connection()) ->
+    {{100..999 | undefined, binary()} | {ended, outcome()}, connection()}.
+await(Id, IsEnough, #connection{streams = Streams, done = Done} = C) ->
+    case {Streams, lists:keyfind(Id, 1, Done)} of
+        {_, {Id, Outcome}} ->
+            {{ended, Outcome}, C};
+        {#{Id := {Status, Body}}, false} ->
+            case IsEnough(Status, Body) of
+                true -> {{Status, Body}, C#connection{streams = Streams#{Id := {Status, <<>>}}}};
+                false -> {more, Next} = read(C), await(Id, IsEnough, Next)
             end
     end.
 

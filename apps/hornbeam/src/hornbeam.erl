@@ -203,20 +203,22 @@ stop_children() ->
 -spec info() ->
     #{status := stopped}
     | #{status := running, app := binary(), addresses := [binary()], open := integer(),
-        queued := integer(), workers := [map()]}.
+        queued := integer(), websockets := non_neg_integer(), workers := [map()]}.
 info() ->
     case hornbeam_pool:lookup(?NAME) of
         error ->
             #{status => stopped};
         {ok, Pool} ->
             #{app := App} = hornbeam_pool:config(Pool),
+            Workers = [hornbeam_worker:info(Pid) || Pid <- hornbeam_pool:workers(Pool)],
             #{
                 status => running,
                 app => App,
                 addresses => addresses(),
                 open => hornbeam_pool:open_count(Pool),
                 queued => hornbeam_pool:queued(Pool),
-                workers => [hornbeam_worker:info(Pid) || Pid <- hornbeam_pool:workers(Pool)]
+                websockets => lists:sum([N || #{websockets := N} <- Workers]),
+                workers => Workers
             }
     end.
 

@@ -162,9 +162,6 @@ host(#{<<"host">> := Host} = Headers, Req, Limits) ->
 host(Headers, Req, Limits) ->
     framing(Headers, Req, Limits).
 
-%% An extended CONNECT (RFC 8441) asks for a protocol to be spoken within the stream.
-authority(_, #{protocol := _}, _) ->
-    {refuse, 501, <<"no protocol but HTTP is spoken within a stream">>};
 %% HTTP/2 has pseudo-headers; Cowboy takes any scheme and any port. (RFC 9113 8.3.1)
 authority(Headers, #{scheme := Scheme, host := Host, port := Port} = Req, Limits) when
     (Scheme =:= <<"http">> orelse Scheme =:= <<"https">>), Port > 0, Port =< 65535

@@ -12,12 +12,15 @@
 -export([message/4, close/5, close_websockets/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
 -export([count/1, running/1, websockets/1, given/1, find/2, socket/2]).
--export_type([state/0, to/0, effect/0, event/0, config/0]).
+-export_type([state/0, to/0, hearer/0, effect/0, event/0, config/0]).
 
 -include("hornbeam_wire.hrl").
 
 %% The stream that waits for the answer.
 -type to() :: {ConnectionProcess :: pid(), cowboy_stream:streamid()}.
+
+%% Whoever is told: the stream, or the connection process of a WebSocket over HTTP/1.1.
+-type hearer() :: to() | pid().
 
 -type config() :: #{
     %% Milliseconds the application may go without any progress on an exchange.
@@ -47,7 +50,7 @@
     | {failed, worker_gone | timeout}.
 
 -type effect() ::
-    {event, to(), hornbeam_wire:exchange_id(), event()}
+    {event, hearer(), hornbeam_wire:exchange_id(), event()}
     | {requeue, to(), hornbeam_wire:request()}
     %% The exchange is closed and its slot is free.
     | released.
@@ -289,8 +292,9 @@ http(Message, _, _, _) ->
     bad_state(Message, <<"where it is not legal">>).
 
 %% From here on it holds no slot.
-accept({?ACCEPT, Id, Subprotocol, Headers}, #exchange{phase = waiting, to = To}, _, State) ->
-    Sockets = hornbeam_websocket_exchanges:accept(Id, To, State#state.sockets),
+accept({?ACCEPT, Id, Subprotocol, Headers}, #exchange{phase = waiting, to = To} = E, _, State) ->
+    Hearer = hearer(hornbeam_wire:hearer(E#exchange.request), To),
+    Sockets = hornbeam_websocket_exchanges:accept(Id, Hearer, State#state.sockets),
     Event = {accept, Subprotocol, Headers},
     close(Id, [{event, To, Id, Event}], State#state{sockets = Sockets});
 accept({?ACCEPT, Id, _, _}, #exchange{phase = cancelled}, Now, State) ->
@@ -298,6 +302,9 @@ accept({?ACCEPT, Id, _, _}, #exchange{phase = cancelled}, Now, State) ->
     close(Id, [], State#state{sockets = Sockets});
 accept(Message, _, _, _) ->
     bad_state(Message, <<"where it is not legal">>).
+
+hearer(stream, To) -> To;
+hearer(connection, {Connection, _}) -> Connection.
 
 tell(_Id, #exchange{phase = cancelled}, _Event, _Now, State) ->
     {ok, [], State};

@@ -179,6 +179,8 @@ terminate(_Reason, #state{options = Options, listeners = Listeners}) ->
     #{pool := Pool, graceful_timeout := Graceful} = Options,
     hornbeam_pool:set_draining(Pool),
     lists:foreach(fun({Ref, _}) -> ranch:suspend_listener(Ref) end, Listeners),
+    %% "Going away"; those that are accepted from now on close themselves.
+    [hornbeam_worker:close_websockets(W, 1001, <<>>) || W <- hornbeam_pool:workers(Pool)],
     await_idle(Pool, now_ms() + Graceful),
     lists:foreach(fun close/1, Listeners).
 

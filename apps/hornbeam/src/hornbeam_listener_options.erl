@@ -43,7 +43,8 @@ cowboy(Config, Name, Pool, Window) ->
     }.
 
 %% Options that a version of Cowboy does not know mean nothing to it.
-http2(#{max_concurrent_streams := Streams, max_header_size := Header}, Window) ->
+http2(#{max_concurrent_streams := Streams, max_header_size := Header} = Config, Window) ->
+    #{worker_class := Interface} = Config,
     #{
         max_concurrent_streams => Streams,
         %% Many small uploads at once; what a large one gets depends on who reads it.
@@ -62,7 +63,7 @@ http2(#{max_concurrent_streams := Streams, max_header_size := Header}, Window) -
         max_cancel_stream_rate => {500, 10000},
         max_fragmented_header_block_size => max(32768, 2 * Header),
         %% WebSocket over HTTP/2 (RFC 8441).
-        enable_connect_protocol => true
+        enable_connect_protocol => Interface =:= asgi
     }.
 
 %% A wrapper only where there are hooks: without them no request pays for them.
@@ -72,7 +73,7 @@ handlers(_) -> [hornbeam_stream].
 edge(Config, Limits, Pool, Window) ->
     #{body_buffer := Buffer, max_body := MaxBody} = Config,
     #{timeout := Timeout, keepalive := Keepalive, max_concurrent_streams := Streams} = Config,
-    #{
+    (websocket(Config))#{
         pool => Pool,
         limits => Limits,
         body_buffer => Buffer,
@@ -87,6 +88,17 @@ edge(Config, Limits, Pool, Window) ->
 
 scheme(#{ssl := true}) -> <<"https">>;
 scheme(#{ssl := false}) -> <<"http">>.
+%% WSGI has none: to its applications a handshake is a request like any other.
+websocket(#{worker_class := wsgi}) ->
+    #{};
+websocket(#{worker_class := asgi} = Config) ->
+    #{websocket_timeout := Timeout, websocket_ping_interval := Interval} = Config,
+    #{websocket_max_frame_size := MaxSize, websocket_compress := Compress} = Config,
+    #{
+        websocket => #{
+            timeout => Timeout, ping_interval => Interval, max_size => MaxSize, compress => Compress
+        }
+    }.
 
 protocols(['HTTP/2']) -> [http2];
 protocols(['HTTP/1.1']) -> [http];
@@ -98,11 +110,16 @@ milliseconds(Seconds) -> round(Seconds * 1000).
 keepalive(0) -> 1;
 keepalive(_) -> 1 bsl 58.
 
-%% Nothing can be silent for longer than the queue and the worker together, or a WebSocket.
-inactivity(#{timeout := Timeout, queue_timeout := Queue, websocket_timeout := Socket} = Config) when
-    is_integer(Timeout), is_integer(Queue), is_integer(Socket)
+%% Nothing can be silent for longer than the queue and the worker together, but a WebSocket.
+inactivity(#{timeout := Timeout, queue_timeout := Queue, keepalive := Keepalive} = Config) when
+    is_integer(Timeout), is_integer(Queue)
 ->
-    #{keepalive := Keepalive} = Config,
-    lists:max([Timeout + Queue, milliseconds(Keepalive), Socket]) + ?SAFETY;
+    plus(max(max(Timeout + Queue, milliseconds(Keepalive)), silence(Config)), ?SAFETY);
 inactivity(_) ->
     infinity.
+
+silence(#{worker_class := asgi, websocket_timeout := Timeout}) -> Timeout;
+silence(_) -> 0.
+
+plus(infinity, _) -> infinity;
+plus(Milliseconds, More) -> Milliseconds + More.

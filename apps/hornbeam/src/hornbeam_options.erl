@@ -70,7 +70,6 @@
     hornbeam_app_spec:reason()
     | {bad_option, Key :: atom(), {expected, Text :: binary(), got, Value :: term()}}
     | {unknown_option, Key :: term(), {did_you_mean, Nearest :: atom()}}
-    | {not_available, Key :: atom(), Value :: term(), Text :: binary()}
     | {bad_options, Value :: term(), Text :: binary()}.
 
 %% @doc The complete, normalised configuration, or the first thing that is wrong with it.
@@ -140,7 +139,7 @@ checked(#{key := Key, type := Type} = Option, Given, Config) ->
         #{} -> default(maps:get(default, Option), Config)
     end,
     case hornbeam_options_type:check(Type, Value) of
-        {ok, Normal} -> available(Option, Value, normal(Key, Normal));
+        {ok, Normal} -> {ok, normal(Key, Normal)};
         error -> {error, bad(Option, <<>>, Value)};
         {error, What} -> {error, bad(Option, <<" (", What/binary, ")">>, Value)}
     end.
@@ -152,18 +151,6 @@ normal(max_requests, 0) -> infinity;
 normal(verify, verify_none) -> none;
 normal(verify, verify_peer) -> required;
 normal(_, Value) -> Value.
-
-available(#{key := Key, available := Available}, Value, Normal) ->
-    case lists:member(Normal, Available) of
-        true ->
-            {ok, Normal};
-        false ->
-            Text = ["not available yet; for now it can only be ",
-                lists:join(" or ", [show(A) || A <- Available])],
-            {error, {not_available, Key, Value, iolist_to_binary(Text)}}
-    end;
-available(_, _, Normal) ->
-    {ok, Normal}.
 
 bad(#{key := Key, type := Type} = Option, What, Value) ->
     Got = case Option of
@@ -189,17 +176,12 @@ document() ->
     Rows = [document_row(Option) || Option <- hornbeam_options_schema:options()],
     iolist_to_binary(["| option | default | unit | meaning |\n|---|---|---|---|\n" | Rows]).
 
-document_row(#{key := Key, default := Default, unit := Unit, doc := Doc} = Option) ->
+document_row(#{key := Key, default := Default, unit := Unit, doc := Doc}) ->
     ["| `", atom_to_list(Key), "` | ", document_default(Default), " | ", Unit, " | ", Doc,
-        document_later(Option), " |\n"].
+        " |\n"].
 
 document_default({value, Value}) -> ["`", show(Value), "`"];
 document_default({derived, _, Text}) -> Text.
-
-document_later(#{available := Available}) ->
-    [" Only ", lists:join(" or ", [["`", show(A), "`"] || A <- Available]), " for now."];
-document_later(_) ->
-    "".
 
 %% @doc One sentence for people, UTF-8: what is wrong, and what to do.
 -spec format_error(reason()) -> binary().
@@ -216,8 +198,6 @@ sentence({unknown_option, Key, {did_you_mean, none}}) ->
     ["There is no option ", show(Key), "; remove it."];
 sentence({unknown_option, Key, {did_you_mean, Nearest}}) ->
     ["There is no option ", show(Key), "; did you mean ", atom_to_list(Nearest), "?"];
-sentence({not_available, Key, Value, Text}) ->
-    ["The option ", atom_to_list(Key), " cannot be ", show(Value), ": ", Text, "."];
 sentence({bad_options, Value, Text}) ->
     ["The options are wrong: ", Text, ", got ", show(Value), "."].
 

@@ -19,8 +19,6 @@
     %% Empty where there is none.
     unit := binary(),
     doc := binary(),
-    %% The values it may have for now, where not every value of the type works yet.
-    available => [term(), ...],
     %% The value is kept out of error messages.
     hidden => true
 }.
@@ -31,7 +29,7 @@
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
 options() ->
-    server() ++ tls() ++ workers() ++ limits() ++ state() ++ python() ++ asgi() ++ later().
+    server() ++ tls() ++ workers() ++ limits() ++ state() ++ python() ++ asgi() ++ hooks().
 
 server() ->
     [
@@ -174,14 +172,27 @@ asgi() ->
         row(max_concurrent, {integer, 1, 65536}, 1000, "requests",
             "Requests that one ASGI worker runs at once, handshakes of WebSockets included; more "
             "wait in the queue.")
+        | websocket()
     ].
 
-later() ->
+websocket() ->
     [
-        until(row(websocket_timeout, {limit, 1, ?DAY}, 60000, "ms",
-            "A WebSocket on which nothing arrives for so long is closed."), [60000]),
-        until(row(websocket_max_frame_size, {integer, 1, 1 bsl 32}, 16777216, "bytes",
-            "A larger WebSocket message closes the connection with code 1009."), [16777216]),
+        row(websocket_timeout, {limit, 1, ?DAY}, 60000, "ms",
+            "A WebSocket on which nothing arrives for so long, not even the answer to a ping, is "
+            "closed with code 1001."),
+        row(websocket_ping_interval, {limit, 1, ?DAY}, 20000, "ms",
+            "A client that was silent for so long is sent a ping; one that does not answer it in "
+            "the same time is cut off, with code 1011. `infinity` sends none."),
+        row(websocket_max_frame_size, {integer, 1, 33554432}, 16777216, "bytes",
+            "A larger WebSocket message, uncompressed and with all its fragments, closes the "
+            "connection with code 1009."),
+        row(websocket_compress, boolean, false, "",
+            "Messages are compressed (permessage-deflate) for clients that offer it; it takes some "
+            "300 KiB for each.")
+    ].
+
+hooks() ->
+    [
         row(hooks, hooks, #{}, "",
             "Functions that see, change or refuse requests (`on_request`), see and change "
             "responses (`on_response`), and answer for failures (`on_error`).")
@@ -193,6 +204,3 @@ row(Key, Type, Default, Unit, Doc) ->
 
 derived(Option, Derive, Text) ->
     Option#{default := {derived, Derive, Text}}.
-
-until(Option, Available) ->
-    Option#{available => Available}.

@@ -4,7 +4,7 @@
 %% Runs in: the connection process, whose dictionary keeps what is the same for all its requests.
 -module(hornbeam_request).
 
--export([admit/3, check/2, encode/2]).
+-export([admit/3, check/2, encode/2, websocket/2]).
 -export_type([req/0]).
 
 %% The fields of a cowboy_req:req() that matter here. Cowboy's own type says that addresses are
@@ -57,6 +57,12 @@ check(#{headers := Headers} = Req, Limits) ->
     Body :: binary() | {First :: binary(), Length :: non_neg_integer() | undefined}.
 encode(#{method := Method, path := Path, qs := Query} = Req, Body) ->
     hornbeam_wire:request({Method, Path, Query, version(Req), headers(Req), connection(Req), Body}).
+
+%% @doc The fields of a WEBSOCKET.
+-spec websocket(req(), Subprotocols :: [binary()]) -> hornbeam_wire:request().
+websocket(#{path := Path, qs := Query} = Req, Subprotocols) ->
+    Fields = {Path, Query, version(Req), headers(Req), connection(Req), Subprotocols},
+    hornbeam_wire:websocket(Fields).
 
 %% HTTP/2 says in a pseudo-header what applications look for in `host' (RFC 9113, 8.3.1).
 headers(#{version := 'HTTP/2', headers := Headers} = Req) when

@@ -133,6 +133,7 @@ phrase(411) -> <<"Length Required">>;
 phrase(413) -> <<"Content Too Large">>;
 phrase(414) -> <<"URI Too Long">>;
 phrase(417) -> <<"Expectation Failed">>;
+phrase(426) -> <<"Upgrade Required">>;
 phrase(431) -> <<"Request Header Fields Too Large">>;
 phrase(500) -> <<"Internal Server Error">>;
 phrase(501) -> <<"Not Implemented">>;

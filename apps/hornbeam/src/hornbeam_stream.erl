@@ -29,6 +29,8 @@
     %% What it is called in tables, and the scheme of its URLs.
     name := hornbeam_pool:name(),
     scheme := binary(),
+    %% Where the application takes WebSockets.
+    websocket => hornbeam_websocket_stream:options(),
     %% For hornbeam_request_hooks_stream, which comes before this handler when there are any.
     hooks => hornbeam_request_hooks:hooks()
 }.
@@ -38,24 +40,13 @@
     edge :: edge(),
     req :: cowboy_req:req(),
     context :: hornbeam_response:context(),
-    phase = gathering :: gathering | waiting | streaming | closed,
-    %% bytes of the request body so far, and those no worker has yet, newest first
-    received = 0 :: non_neg_integer(),
-    pending = [] :: [binary()],
-    pending_size = 0 :: non_neg_integer(),
-    %% bytes that Cowboy still reads of its own accord; at or below 0 it has stopped
-    flow = 0 :: integer(),
-    body_done = false :: boolean(),
-    %% no worker is owed any more of it
-    body_sent = false :: boolean(),
-    %% when the last bytes of the body came; a timer looks at it now and then
-    body_seen = 0 :: integer(),
-    timer = undefined :: undefined | reference(),
+    phase = gathering :: gathering | waiting | streaming | upgraded | closed,
+    %% of a WebSocket that is not accepted
+    handshake = undefined :: undefined | hornbeam_websocket_handshake:handshake(),
+    body = hornbeam_request_body:new() :: hornbeam_request_body:body(),
     %% the worker process and the exchange, as soon as they are known
     worker = undefined :: undefined | pid(),
     exchange = 0 :: non_neg_integer(),
-    %% bytes of the body the worker takes
-    body_credit = 0 :: non_neg_integer(),
     %% bytes of the response the worker is owed; whether a message to ourselves will grant them
     owed = 0 :: non_neg_integer(),
     granting = false :: boolean(),
@@ -64,14 +55,13 @@
     has_body = true :: boolean()
 }).
 
-%% Bytes of a streamed body that are read before the worker has asked for them: a client that is
-%% not slow need not stop whenever the worker does.
--define(READ_AHEAD, 262144).
+%% An accepted WebSocket over HTTP/2 is no request any more.
+-type state() :: #stream{} | {websocket, hornbeam_websocket_stream:state()} | refused.
 
 %%% Cowboy's callbacks
 
 -spec init(cowboy_stream:streamid(), cowboy_req:req(), cowboy:opts()) ->
-    {cowboy_stream:commands(), #stream{} | refused}.
+    {cowboy_stream:commands(), state()}.
 init(StreamID, #{headers := #{<<"http2-settings">> := _}} = Req, #{hornbeam := Edge} = Opts) ->
     case hornbeam_connection:refused_upgrade(Req, maps:get(pool, Edge)) of
         true -> {[], refused};
@@ -91,13 +81,33 @@ start(StreamID, Req, #{hornbeam := #{pool := Pool} = Edge}) ->
     Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
     ok = hornbeam_pool:opened(Pool),
     case hornbeam_http1_turn:is_cut() orelse hornbeam_request:admit(StreamID, Req, Edge) of
-        ok -> accepted(Req, Stream);
+        ok -> checked(Req, Stream);
         {refuse, Status, Reason} -> refuse(Status, Reason, Stream);
         true -> {[], Stream#stream{phase = closed}}
     end.
 
+checked(#{headers := #{<<"upgrade">> := _}} = Req, Stream) -> handshake(Req, Stream);
+checked(#{protocol := _} = Req, Stream) -> handshake(Req, Stream);
+checked(Req, Stream) -> accepted(Req, Stream).
+
+handshake(Req, #stream{edge = Edge, context = Context} = Stream0) ->
+    case hornbeam_websocket_stream:check(Req, Edge) of
+        none ->
+            accepted(Req, Stream0);
+        {ok, #{subprotocols := Subprotocols} = Handshake} ->
+            Stream = Stream0#stream{
+                handshake = Handshake,
+                context = Context#{close := true},
+                body = hornbeam_request_body:none()
+            },
+            hand_over(hornbeam_request:websocket(Req, Subprotocols), Stream);
+        {refuse, Status, Reason, Headers} ->
+            {[{response, _, Answer, Text}, Stop], Stream} = refuse(Status, Reason, Stream0),
+            {[{response, Status, maps:merge(Headers, Answer), Text}, Stop], Stream}
+    end.
+
 accepted(#{has_body := false}, Stream) ->
-    dispatch(<<>>, Stream#stream{body_done = true});
+    dispatch(<<>>, Stream#stream{body = hornbeam_request_body:none()});
 accepted(#{body_length := undefined, version := Version, streamid := Id} = Req, Stream) when
     Version =/= 'HTTP/2', not is_map_key(hornbeam_body, Req)
 ->
@@ -123,81 +133,57 @@ continue(_) -> [].
 
 prepend(Commands, {More, Stream}) -> {Commands ++ More, Stream}.
 
--spec data(cowboy_stream:streamid(), cowboy_stream:fin(), binary(), #stream{} | refused) ->
-    {cowboy_stream:commands(), #stream{} | refused}.
+-spec data(cowboy_stream:streamid(), cowboy_stream:fin(), binary(), state()) ->
+    {cowboy_stream:commands(), state()}.
 data(_, _, _, refused) ->
     {[], refused};
+data(_, Fin, Data, {websocket, Socket}) ->
+    websocket(hornbeam_websocket_stream:data(Fin, Data, Socket));
 data(_, _, _, #stream{phase = closed} = Stream) ->
     {[], Stream};
-data(_, Fin, Data, #stream{received = Before, pending = Pending, edge = Edge} = Stream0) ->
-    Size = byte_size(Data),
-    #stream{req = #{body_length := Length}} = Stream0,
-    Stream = Stream0#stream{
-        received = Before + Size,
-        pending = [Data | Pending],
-        pending_size = Stream0#stream.pending_size + Size,
-        flow = Stream0#stream.flow - Size,
-        %% Cowboy tells of no end where trailers end an HTTP/2 body.
-        body_done = Fin =:= fin orelse Before + Size =:= Length,
-        body_seen = now_ms()
-    },
-    case Before + Size > maps:get(max_body, Edge) of
-        true -> too_large(Stream);
-        false -> more_body(Stream)
+data(_, Fin, Data, #stream{body = Body0, edge = #{max_body := Max}} = Stream) ->
+    #stream{req = #{body_length := Length}} = Stream,
+    Body = hornbeam_request_body:received(Fin, Data, Length, Body0),
+    %% `infinity' is above every number.
+    case hornbeam_request_body:size(Body) > Max of
+        true -> broken_off({refuse, 413, <<"the body is larger than max_body">>}, Stream);
+        false -> more_body(Stream#stream{body = Body})
     end.
 
-%% `infinity' is above every number.
-too_large(Stream) ->
-    broken_off({refuse, 413, <<"the body is larger than max_body">>}, Stream).
-
-more_body(#stream{phase = gathering, body_done = true} = Stream0) ->
-    {Body, Stream} = take_pending(Stream0),
-    dispatch(Body, Stream);
-more_body(#stream{phase = gathering, received = Received, edge = Edge} = Stream0) ->
-    case Received > maps:get(body_buffer, Edge) of
-        true ->
-            #stream{req = #{body_length := Length}} = Stream0,
-            {First, Stream} = take_pending(Stream0),
-            read_on(dispatch({First, Length}, Stream));
-        false ->
-            %% Bounded by body_buffer: what is pending does not count.
-            {Commands, Stream} = read_on({[], Stream0#stream{pending_size = 0}}),
-            {Commands, Stream#stream{pending_size = Received}}
+more_body(#stream{phase = gathering, body = Body0, edge = #{body_buffer := Buffer}} = Stream) ->
+    case {hornbeam_request_body:is_done(Body0), hornbeam_request_body:size(Body0) > Buffer} of
+        {true, _} ->
+            {Whole, Body} = hornbeam_request_body:take(Body0),
+            dispatch(Whole, Stream#stream{body = Body});
+        {false, true} ->
+            #stream{req = #{body_length := Length}} = Stream,
+            {First, Body} = hornbeam_request_body:take(Body0),
+            read_on(dispatch({First, Length}, Stream#stream{body = Body}));
+        {false, false} ->
+            {Commands, Body} = hornbeam_request_body:read_on(gathered, Body0),
+            {Commands, Stream#stream{body = Body}}
     end;
 more_body(Stream) ->
     read_on(forward_body(Stream)).
 
-take_pending(#stream{pending = Pending} = Stream) ->
-    {body(Pending), Stream#stream{pending = [], pending_size = 0}}.
+read_on({Commands, #stream{body = Body0} = Stream}) ->
+    {More, Body} = hornbeam_request_body:read_on(all, Body0),
+    {Commands ++ More, Stream#stream{body = Body}}.
 
-%% Let Cowboy read again when there is room for a good part of the read-ahead. Cowboy forgets by
-%% how much it read too much, we do not.
-read_on({Commands, #stream{body_done = true} = Stream}) ->
-    {Commands, Stream};
-read_on({Commands, #stream{pending_size = Pending, flow = Flow} = Stream}) ->
-    case ?READ_AHEAD - Pending - max(0, Flow) of
-        Room when Room * 2 >= ?READ_AHEAD ->
-            {Commands ++ [{flow, Room}], Stream#stream{flow = max(0, Flow) + Room}};
-        _ ->
-            {Commands, Stream}
-    end.
-
-body([]) -> <<>>;
-body([Data]) -> Data;
-body(Pending) -> iolist_to_binary(lists:reverse(Pending)).
-
--spec info(cowboy_stream:streamid(), term(), #stream{} | refused) ->
-    {cowboy_stream:commands(), #stream{} | refused}.
+-spec info(cowboy_stream:streamid(), term(), state()) -> {cowboy_stream:commands(), state()}.
 info(_, _, refused) ->
     {[], refused};
+info(_, Message, {websocket, Socket}) ->
+    websocket(hornbeam_websocket_stream:info(Message, Socket));
 info(_, {hornbeam, Worker, Id, Event}, #stream{phase = Phase} = Stream) when Phase =/= closed ->
     event(Event, Stream#stream{worker = Worker, exchange = Id});
 info(_, sent, Stream) ->
     {[], grant(Stream)};
-info(_, body_ended, #stream{body_done = true} = Stream) ->
-    {[], Stream};
-info(StreamID, body_ended, Stream) ->
-    data(StreamID, fin, <<>>, Stream);
+info(StreamID, body_ended, #stream{body = Body} = Stream) ->
+    case hornbeam_request_body:is_done(Body) of
+        true -> {[], Stream};
+        false -> data(StreamID, fin, <<>>, Stream)
+    end;
 info(_, {alarm, Buffer, on}, #stream{full = Full} = Stream) ->
     {[], Stream#stream{full = [Buffer | Full]}};
 info(_, {alarm, Buffer, off}, #stream{full = Full, granting = Granting} = Stream0) ->
@@ -206,25 +192,34 @@ info(_, {alarm, Buffer, off}, #stream{full = Full, granting = Granting} = Stream
         true -> {[], Stream};
         false -> {[], grant(Stream)}
     end;
-info(_, body_deadline, Stream) ->
-    body_deadline(Stream#stream{timer = undefined});
-info(_, {inform, 101, _}, Stream) ->
-    %% Cowboy announces the takeover by hornbeam_http1_chunked; the client must not hear of it.
-    {[], Stream};
+info(_, body_deadline, #stream{to = To, phase = Phase, body = Body0, edge = Edge} = Stream) ->
+    #{body_timeout := Timeout} = Edge,
+    case hornbeam_request_body:deadline(Phase =:= gathering, To, Timeout, Body0) of
+        late -> broken_off({refuse, 408, <<"the body did not come in time">>}, Stream);
+        Body -> {[], Stream#stream{body = Body}}
+    end;
+info(_, {inform, 101, _} = Inform, #stream{phase = Phase} = Stream) ->
+    %% Of the takeover by hornbeam_http1_chunked the client must not hear.
+    {[Inform || Phase =:= upgraded], Stream};
 info(_, {response, _, _, _} = Response, #stream{phase = Phase} = Stream) when Phase =/= streaming ->
     %% Cowboy ends a stream that answered nothing.
     {[Response], Stream#stream{phase = closed}};
 info(_, _, Stream) ->
     {[], Stream}.
 
--spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), #stream{} | refused) -> ok.
+websocket({Commands, Socket}) -> {Commands, {websocket, Socket}}.
+
+-spec terminate(cowboy_stream:streamid(), cowboy_stream:reason(), state()) -> ok.
 terminate(_, _, refused) ->
     ok;
+terminate(_, Reason, {websocket, Socket}) ->
+    hornbeam_websocket_stream:terminate(Reason, Socket);
 terminate(_, switch_protocol, #stream{edge = #{pool := Pool}}) ->
     hornbeam_pool:closed(Pool);
-terminate(StreamID, Reason, #stream{edge = #{pool := Pool}, timer = Timer} = Stream) ->
+terminate(StreamID, Reason, #stream{to = To, edge = #{pool := Pool}, body = Body} = Stream) ->
     ok = ended(StreamID, Reason, Stream),
-    ok = forget_messages(Timer, Stream),
+    ok = hornbeam_request_body:forget(To, Body),
+    ok = forget_grant(Stream),
     cancel(<<"client_gone">>, Stream),
     hornbeam_pool:closed(Pool).
 
@@ -234,18 +229,13 @@ ended(StreamID, _, _) ->
     hornbeam_http1_turn:ended(StreamID).
 
 %% What we sent to ourselves would be for a stream that Cowboy does not know any more.
-forget_messages(Timer, #stream{to = To, granting = Granting}) ->
-    _ = Timer =/= undefined andalso erlang:cancel_timer(Timer) =:= false andalso
-        receive
-            {To, body_deadline} -> ok
-        after 0 -> ok
-        end,
-    _ = Granting andalso
-        receive
-            {To, sent} -> ok
-        after 0 -> ok
-        end,
-    ok.
+forget_grant(#stream{granting = false}) ->
+    ok;
+forget_grant(#stream{to = To}) ->
+    receive
+        {To, sent} -> ok
+    after 0 -> ok
+    end.
 
 -spec early_error(
     cowboy_stream:streamid(),
@@ -259,9 +249,14 @@ early_error(_, Reason, Partial, Response, _) ->
 
 %%% Requests out
 
-dispatch(Body, #stream{to = To, req = Req, edge = #{pool := Pool}} = Stream0) ->
-    Stream = Stream0#stream{phase = waiting, body_sent = is_binary(Body)},
-    Request = hornbeam_request:encode(Req, Body),
+dispatch(Whole, #stream{req = Req, body = Body} = Stream) when is_binary(Whole) ->
+    Sent = hornbeam_request_body:sent(Body),
+    hand_over(hornbeam_request:encode(Req, Whole), Stream#stream{body = Sent});
+dispatch(First, #stream{req = Req} = Stream) ->
+    hand_over(hornbeam_request:encode(Req, First), Stream).
+
+hand_over(Request, #stream{to = To, edge = #{pool := Pool}} = Stream0) ->
+    Stream = Stream0#stream{phase = waiting},
     case hornbeam_pool:queued(Pool) =:= 0 andalso hornbeam_pool:claim(Pool) of
         {ok, Index} ->
             Worker = hornbeam_pool:worker(Index, Pool),
@@ -277,34 +272,16 @@ enqueue(Request, #stream{to = To, edge = #{pool := Pool}} = Stream) ->
         full -> event({failed, queue_full}, Stream)
     end.
 
-%% The worker has granted credit: pass on what is there, at most that much.
-forward_body(#stream{body_sent = true} = Stream) ->
-    {[], Stream};
-forward_body(#stream{body_credit = 0, body_done = false} = Stream) ->
-    {[], Stream};
-forward_body(#stream{worker = undefined} = Stream) ->
-    {[], Stream};
+%% Pass on what is there, as soon as it is known to whom.
 forward_body(#stream{exchange = 0} = Stream) ->
     {[], Stream};
-forward_body(#stream{pending = Pending, body_credit = Credit, body_done = Done} = Stream) ->
-    #stream{worker = Worker, exchange = Id} = Stream,
-    case body(Pending) of
-        <<>> when not Done ->
-            {[], Stream};
-        <<Now:Credit/binary, Later/binary>> when Later =/= <<>> ->
-            _ = Credit > 0 andalso hornbeam_worker:body(Worker, Id, false, Now),
-            {[], Stream#stream{
-                pending = [Later], pending_size = byte_size(Later), body_credit = 0
-            }};
-        All ->
-            ok = hornbeam_worker:body(Worker, Id, Done, All),
-            {[], Stream#stream{
-                pending = [],
-                pending_size = 0,
-                body_credit = Credit - byte_size(All),
-                body_sent = Done
-            }}
-    end.
+forward_body(#stream{worker = Worker, exchange = Id, body = Body0} = Stream) ->
+    {Part, Body} = hornbeam_request_body:forward(Body0),
+    ok = send_body(Worker, Id, Part),
+    {[], Stream#stream{body = Body}}.
+
+send_body(_, _, none) -> ok;
+send_body(Worker, Id, {Fin, Data}) -> hornbeam_worker:body(Worker, Id, Fin, Data).
 
 %%% Answers in
 
@@ -326,14 +303,34 @@ event({inform, Status, Headers}, #stream{phase = waiting} = Stream) ->
     {[{inform, Status, Headers}], Stream};
 event({push, Path, Headers}, #stream{req = Req} = Stream) ->
     {hornbeam_response:push(Path, Headers, Req), Stream};
-event({credit, N}, #stream{body_credit = Credit} = Stream) ->
-    read_on(forward_body(Stream#stream{body_credit = Credit + N}));
+event({accept, Subprotocol, Headers}, #stream{phase = waiting, edge = Edge} = Stream) ->
+    #stream{handshake = Handshake, to = To, worker = Worker, exchange = Id, body = Body} = Stream,
+    Answer = {Subprotocol, Headers},
+    case hornbeam_websocket_stream:accept(Handshake, Answer, {Worker, Id, To}, Edge) of
+        {Commands, taken_over} -> {Commands, Stream#stream{phase = upgraded}};
+        Accepted -> early_data(Body, Accepted)
+    end;
+event({credit, N}, #stream{body = Body} = Stream) ->
+    read_on(forward_body(Stream#stream{body = hornbeam_request_body:credit(N, Body)}));
 event(Failure, Stream) ->
     failed(Failure, Stream).
 
+%% What a client of HTTP/2 has sent before it had the answer.
+early_data(Body, {Commands, Socket}) ->
+    case hornbeam_request_body:take(Body) of
+        {<<>>, _} ->
+            websocket({Commands, Socket});
+        {Data, _} ->
+            {More, Next} = hornbeam_websocket_stream:data(nofin, Data, Socket),
+            websocket({Commands ++ More, Next})
+    end.
+
 %% An answer before the whole body was read: what is left of it is not waited for.
-unread(#stream{body_done = true} = Stream) -> Stream;
-unread(#stream{context = Context} = Stream) -> Stream#stream{context = Context#{close := true}}.
+unread(#stream{body = Body, context = Context} = Stream) ->
+    case hornbeam_request_body:is_done(Body) of
+        true -> Stream;
+        false -> Stream#stream{context = Context#{close := true}}
+    end.
 
 %% Credit goes back in quarters of the window, not per chunk, and when the bytes have left:
 %% Cowboy's sending blocks until the kernel has taken them, so a message to ourselves is read
@@ -360,9 +357,9 @@ refuse(Status, Reason, #stream{context = #{version := Version} = Context} = Stre
     Commands = hornbeam_response:refuse(Status, Reason, Context#{close := true}),
     {Commands, Stream#stream{phase = closed}}.
 
-failed(Failure, #stream{phase = waiting, body_done = Done, context = Context} = Stream) ->
-    Closing = Context#{close := not Done orelse maps:get(close, Context)},
-    {hornbeam_response:failed(Failure, Closing), Stream#stream{phase = closed}};
+failed(Failure, #stream{phase = waiting} = Stream) ->
+    #stream{context = Context} = unread(Stream),
+    {hornbeam_response:failed(Failure, Context), Stream#stream{phase = closed}};
 failed(_, #stream{phase = streaming} = Stream) ->
     {break(Stream), Stream#stream{phase = closed}};
 failed(_, Stream) ->
@@ -397,24 +394,5 @@ cancel(Reason, #stream{phase = Phase, worker = Worker, exchange = Id, to = To} =
 cancel(_, _) ->
     ok.
 
-await_body(#stream{edge = #{body_timeout := infinity}} = Stream) ->
-    Stream;
-await_body(#stream{edge = #{body_timeout := Timeout}, to = To} = Stream) ->
-    Timer = erlang:send_after(Timeout, self(), {To, body_deadline}),
-    Stream#stream{timer = Timer, body_seen = now_ms()}.
-
-%% Bytes that came since the timer was set move the deadline; so does waiting for the worker to
-%% read.
-body_deadline(#stream{body_done = true} = Stream) ->
-    {[], Stream};
-body_deadline(#stream{pending = [_ | _], phase = Phase} = Stream) when Phase =/= gathering ->
-    {[], await_body(Stream)};
-body_deadline(#stream{body_seen = Seen, edge = #{body_timeout := Timeout}, to = To} = Stream) ->
-    case Seen + Timeout - now_ms() of
-        Left when Left > 0 ->
-            {[], Stream#stream{timer = erlang:send_after(Left, self(), {To, body_deadline})}};
-        _ ->
-            broken_off({refuse, 408, <<"the body did not come in time">>}, Stream)
-    end.
-
-now_ms() -> erlang:monotonic_time(millisecond).
+await_body(#stream{edge = #{body_timeout := Timeout}, to = To, body = Body} = Stream) ->
+    Stream#stream{body = hornbeam_request_body:await(To, Timeout, Body)}.

@@ -25,7 +25,7 @@
 -type id() :: hornbeam_wire:exchange_id().
 
 -record(socket, {
-    to :: hornbeam_exchanges:to(),
+    to :: hornbeam_exchanges:hearer(),
     %% what the worker may still send, and what may still be sent to it, bytes; the last message
     %% may overdraw both
     credit :: integer(),
@@ -59,12 +59,13 @@ open_count(#state{open = Open}) -> map_size(Open).
 -spec connection(id(), state()) -> {ok, pid()} | {error, gone}.
 connection(Id, #state{open = Open}) ->
     case Open of
-        #{Id := #socket{to = {Pid, _}}} -> {ok, Pid};
+        #{Id := #socket{to = {Pid, _Stream}}} -> {ok, Pid};
+        #{Id := #socket{to = Pid}} -> {ok, Pid};
         _ -> {error, gone}
     end.
 
 %% @doc The worker has accepted.
--spec accept(id(), hornbeam_exchanges:to(), state()) -> state().
+-spec accept(id(), hornbeam_exchanges:hearer(), state()) -> state().
 accept(Id, To, #state{config = Config, open = Open} = State) ->
     #{response_window := Credit, request_window := BodyCredit} = Config,
     State#state{open = Open#{Id => #socket{to = To, credit = Credit, body_credit = BodyCredit}}}.

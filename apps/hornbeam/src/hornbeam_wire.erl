@@ -7,9 +7,10 @@
 -module(hornbeam_wire).
 
 -export([encode/1, decode/1]).
--export([request/1, websocket/1, is_websocket/1, encode_opens/1]).
+-export([request/1, websocket/1, is_websocket/1, hearer/1, encode_opens/1]).
 -export([encode_value/1, decode_value/1, value_tags/0, cut_text/1]).
--export_type([message/0, exchange_id/0, call_id/0, error/0, request/0, fields/0, websocket/0]).
+-export_type([message/0, exchange_id/0, call_id/0, error/0]).
+-export_type([request/0, fields/0, websocket/0, hearer/0]).
 
 -include("hornbeam_wire.hrl").
 
@@ -41,7 +42,11 @@
 }.
 %% The same, encoded: the connection process does that, many of them at once, so that the worker
 %% process has little to copy and little to do.
--opaque request() :: binary() | {websocket, binary()}.
+-opaque request() :: binary() | {websocket, hearer(), binary()}.
+
+%% Who hears of a WebSocket once it is accepted: its stream, or the connection process, to which
+%% Cowboy passes nothing of its streams any more when an HTTP/1.1 connection is taken over.
+-type hearer() :: stream | connection.
 
 %% @doc Encode the fields of an OPEN, all but its id and its timeout.
 -spec request(fields()) -> request().
@@ -53,7 +58,14 @@ request(Fields) ->
 -spec websocket(websocket()) -> request().
 websocket(Fields) ->
     <<131, 104, 6, Encoded/binary>> = term_to_binary(Fields, [{minor_version, 2}]),
-    {websocket, Encoded}.
+    case element(3, Fields) of
+        <<"2">> -> {websocket, stream, Encoded};
+        _ -> {websocket, connection, Encoded}
+    end.
+
+%% @doc See `hearer()'; of a request for a WebSocket.
+-spec hearer(request()) -> hearer().
+hearer({websocket, Hearer, _}) -> Hearer.
 
 -spec is_websocket(request()) -> boolean().
 is_websocket(Request) -> is_tuple(Request).
@@ -64,7 +76,7 @@ encode_opens(Opens) ->
     [<<131, 108, (length(Opens)):32>>, [encode_open(Open) || Open <- Opens], 106].
 
 %% {?OPEN, Id, Timeout | Request}, {?WEBSOCKET, Id, Timeout | Request}
-encode_open({Id, Timeout, {websocket, Request}}) ->
+encode_open({Id, Timeout, {websocket, _, Request}}) ->
     encode_open(9, ?WEBSOCKET, Id, Timeout, Request);
 encode_open({Id, Timeout, Request}) ->
     encode_open(10, ?OPEN, Id, Timeout, Request).
@@ -167,7 +179,7 @@ legal({?ABORT, Id, Name, Text}) when ?IS_ID(Id), is_binary(Name), is_binary(Text
 legal({?RETURN, [_ | _] = Ids}) -> are_ids(Ids);
 legal({?STARTED, Id}) when ?IS_ID(Id) -> true;
 legal({?BEAT}) -> true;
-legal({?TEXT, Id, Data}) when ?IS_ID(Id), ?IS_PAYLOAD(Data) -> is_utf8(Data);
+legal({?TEXT, Id, Data}) when ?IS_ID(Id), ?IS_PAYLOAD(Data) -> hornbeam_utf8:is_valid(Data);
 legal({?BINARY, Id, Data}) when ?IS_ID(Id), ?IS_PAYLOAD(Data) -> true;
 legal({Code, Id, Origin, Timeout, Service, Payload}) when
     ?IS_CALL(Code),
@@ -191,7 +203,7 @@ legal({?ACCEPT, Id, Subprotocol, Headers}) when ?IS_ID(Id) ->
 legal({?CLOSE, Id, Code, Reason}) when
     ?IS_ID(Id), ?IS_WITHIN(Code, 1000, 4999), is_binary(Reason), byte_size(Reason) =< ?MAX_REASON
 ->
-    is_sendable(Code) andalso is_utf8(Reason);
+    is_sendable(Code) andalso hornbeam_utf8:is_valid(Reason);
 legal({?INFORM, Id, Status, Headers}) when ?IS_ID(Id), ?IS_WITHIN(Status, 100, 199) ->
     Status =/= 101 andalso are_headers(Headers);
 legal({?PUSH, Id, <<_, _/binary>>, Headers}) when ?IS_ID(Id), is_map(Headers) ->
@@ -218,11 +230,6 @@ is_sendable(_) -> true.
 is_free_of_handshake([]) -> true;
 is_free_of_handshake([<<"sec-websocket-", _/binary>> | _]) -> false;
 is_free_of_handshake([_ | Rest]) -> is_free_of_handshake(Rest).
-
-%% Seven bytes at a time are a small integer; most text is ASCII.
-is_utf8(<<Ascii:56, Rest/binary>>) when Ascii band 16#80808080808080 =:= 0 -> is_utf8(Rest);
-is_utf8(<<_/utf8, Rest/binary>>) -> is_utf8(Rest);
-is_utf8(Rest) -> Rest =:= <<>>.
 
 are_headers(Headers) -> is_map(Headers) andalso all_headers(maps:to_list(Headers)).
 

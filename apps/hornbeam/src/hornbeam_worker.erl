@@ -2,12 +2,13 @@
 %% @doc What other processes say to a worker. Everything here runs in the process that calls it:
 %% streams, the queue, services; the worker itself is `hornbeam_worker_proc'.
 %%
-%% Streams receive `{To, {hornbeam, WorkerPid, ExchangeId, Event}}', see
-%% `hornbeam_exchanges:event()'.
+%% Streams receive `{To, {hornbeam, WorkerPid, ExchangeId, Event}}', WebSockets over HTTP/1.1
+%% `{hornbeam, WorkerPid, ExchangeId, Event}'; see `hornbeam_exchanges:event()'.
 -module(hornbeam_worker).
 
 -export([open/3, body/4, credit/3, cancel/2, cancel/3, event/2, call/4, cast/3, info/1]).
 -export([events/1, socket/2]).
+-export([message/4, close/4, close_websockets/3]).
 
 %% @doc Hand over a request whose slot has been claimed.
 -spec open(pid(), hornbeam_exchanges:to(), hornbeam_wire:request()) -> ok.
@@ -25,6 +26,24 @@ body(Worker, Id, Fin, Data) ->
 -spec credit(pid(), hornbeam_wire:exchange_id(), pos_integer()) -> ok.
 credit(Worker, Id, N) ->
     Worker ! {hornbeam_credit, Id, N},
+    ok.
+
+%% @doc A message of the client of a WebSocket, at most what the worker granted.
+-spec message(pid(), hornbeam_wire:exchange_id(), text | binary, binary()) -> ok.
+message(Worker, Id, Kind, Data) ->
+    Worker ! {hornbeam_message, Id, Kind, Data},
+    ok.
+
+%% @doc A WebSocket is closed for its client.
+-spec close(pid(), hornbeam_wire:exchange_id(), 1000..4999, Reason :: binary()) -> ok.
+close(Worker, Id, Code, Reason) ->
+    Worker ! {hornbeam_close, Id, Code, Reason},
+    ok.
+
+%% @doc Close every WebSocket of the worker, for clients and application.
+-spec close_websockets(pid(), 1000..4999, Reason :: binary()) -> ok.
+close_websockets(Worker, Code, Reason) ->
+    Worker ! {hornbeam_close_websockets, Code, Reason},
     ok.
 
 %% @doc The client has left; for a stream that does not know the id of its exchange.

@@ -64,10 +64,10 @@
 
 %% Deadlines and silence are looked at as often as this, milliseconds.
 -define(TICK, 250).
-%% Requests taken from the mailbox for one packet.
--define(BATCH, 64).
 %% What a process that has nothing left to do may take to end, milliseconds.
 -define(STOP_TIMEOUT, 5000).
+%% Close code of WebSockets whose worker ends: "service restart".
+-define(RESTART, 1012).
 %% Words: room for a few packets between two collections.
 -define(MIN_HEAP_SIZE, 16384).
 -define(LOG_META, #{domain => [hornbeam, worker]}).
@@ -152,7 +152,7 @@ ready(info, {hornbeam_open, To, Request}, D) ->
     %% Connections that are about to run on this scheduler go first: their requests travel in the
     %% same packet.
     true = erlang:yield(),
-    opened(take_opens([{To, Request}], ?BATCH - 1), D);
+    opened(hornbeam_worker_mailbox:opens({To, Request}), D);
 ready(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
     case hornbeam_worker_traffic:packet(Packet, Link, T) of
         {ok, T1} -> {keep_state, D#data{traffic = T1}};
@@ -172,15 +172,6 @@ ready({timeout, tick}, tick, #data{options = #{heartbeat := Heartbeat}} = D0) ->
     end;
 ready(Type, Event, D) ->
     common(Type, Event, ready, D).
-
-%% What is in the mailbox already; nothing is waited for.
-take_opens(Opens, 0) ->
-    lists:reverse(Opens);
-take_opens(Opens, N) ->
-    receive
-        {hornbeam_open, To, Request} -> take_opens([{To, Request} | Opens], N - 1)
-    after 0 -> lists:reverse(Opens)
-    end.
 
 opened(Requests, #data{link = Link, traffic = T, remaining = Left} = D0) ->
     D = D0#data{traffic = hornbeam_worker_traffic:open(Requests, Link, T)},
@@ -226,11 +217,13 @@ give_away(#data{link = Link, traffic = T} = D) ->
 %%% draining
 
 -spec draining(gen_statem:event_type() | enter, term(), #data{}) -> result().
-draining(enter, _, #data{drain = recycle, link = Link, traffic = T} = D) ->
+draining(enter, _, #data{drain = recycle, link = Link} = D0) ->
+    %% They would keep it from ending for as long as their clients like.
+    #data{traffic = T} = D = close_websockets(?RESTART, <<>>, D0),
     ok = hornbeam_link:send([{?DRAIN}], Link),
     {keep_state, D#data{traffic = hornbeam_worker_traffic:close_limit(T)}, [?NEXT_TICK]};
 draining(enter, _, #data{drain = stuck} = D) ->
-    {keep_state, give_away(D), [?NEXT_TICK]};
+    {keep_state, give_away(close_websockets(?RESTART, <<>>, D)), [?NEXT_TICK]};
 draining(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
     case hornbeam_worker_traffic:packet(Packet, Link, T) of
         {ok, T1} -> {keep_state, D#data{traffic = T1}};
@@ -280,12 +273,20 @@ backoff(Failures) -> min(10000, 50 bsl min(Failures, 8)).
 common(info, {hornbeam_open, To, Request}, _, #data{traffic = T} = D) ->
     ok = hornbeam_worker_traffic:refuse({To, Request}, T),
     {keep_state, D};
+common(info, {hornbeam_message, _, _, _} = Event, _, #data{link = Link, traffic = T} = D) ->
+    %% As for requests: what other sockets are about to say travels in the same packet.
+    true = erlang:yield(),
+    Events = hornbeam_worker_mailbox:events(Event),
+    {keep_state, D#data{traffic = hornbeam_worker_traffic:events(Events, Link, T)}};
 common(info, Event, _, #data{link = Link, traffic = T} = D) when
     element(1, Event) =:= hornbeam_body;
     element(1, Event) =:= hornbeam_credit;
-    element(1, Event) =:= hornbeam_cancel
+    element(1, Event) =:= hornbeam_cancel;
+    element(1, Event) =:= hornbeam_close
 ->
-    {keep_state, D#data{traffic = hornbeam_worker_traffic:request(Event, Link, T)}};
+    {keep_state, D#data{traffic = hornbeam_worker_traffic:events([Event], Link, T)}};
+common(info, {hornbeam_close_websockets, Code, Reason}, _, D) ->
+    {keep_state, close_websockets(Code, Reason, D)};
 common(info, {Port, {exit_status, Status}}, State, #data{port = Port} = D) ->
     died(Status, State, D);
 common(info, {hornbeam_calls, Event}, State, #data{link = Link, traffic = T} = D) ->
@@ -311,6 +312,9 @@ common(_, _, _, D) ->
     {keep_state, D}.
 
 is_up(State) -> State =:= ready orelse State =:= stalled orelse State =:= draining.
+
+close_websockets(Code, Reason, #data{link = Link, traffic = T} = D) ->
+    D#data{traffic = hornbeam_worker_traffic:close_websockets(Code, Reason, Link, T)}.
 
 overdue(#data{link = Link, traffic = T} = D) ->
     {Stuck, T1} = hornbeam_worker_traffic:overdue(Link, T),

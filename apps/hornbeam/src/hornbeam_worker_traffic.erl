@@ -9,7 +9,8 @@
 -module(hornbeam_worker_traffic).
 
 -export([new/3, renew/1]).
--export([open/3, refuse/2, request/3, packet/3, messages/3, call_event/4, call_down/4]).
+-export([open/3, refuse/2, events/3, close_websockets/4]).
+-export([packet/3, messages/3, call_event/4, call_down/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
 -export([open_limit/1, close_limit/1, ask/2]).
 -export([count/1, given/1, answered/1, silent_for/1, info/1]).
@@ -35,7 +36,9 @@
     {hornbeam_body, hornbeam_wire:exchange_id(), Fin :: boolean(), binary()}
     | {hornbeam_credit, hornbeam_wire:exchange_id(), pos_integer()}
     | {hornbeam_cancel, hornbeam_wire:exchange_id(), Reason :: binary()}
-    | {hornbeam_cancel, hornbeam_exchanges:to()}.
+    | {hornbeam_cancel, hornbeam_exchanges:to()}
+    | {hornbeam_message, hornbeam_wire:exchange_id(), text | binary, binary()}
+    | {hornbeam_close, hornbeam_wire:exchange_id(), Code :: 1000..4999, Reason :: binary()}.
 
 -record(traffic, {
     pool :: hornbeam_pool:pool(),
@@ -107,24 +110,38 @@ refuse(Request, #traffic{index = Index, pool = Pool}) ->
     _ = hornbeam_pool:release(Index, 1, Pool),
     hornbeam_queue:requeue([Request], Pool).
 
-%% @doc What a stream says about its request; nothing when the worker has closed it meanwhile.
--spec request(event(), hornbeam_link:link() | undefined, state()) -> state().
-request(Event, Link, #traffic{exchanges = X0} = T) ->
-    {Messages, X} = request(Event, X0),
-    ok = hornbeam_link:send(Messages, Link),
+%% @doc What streams and WebSockets say about what is open, in one packet; nothing for what the
+%% worker has closed meanwhile.
+-spec events([event()], hornbeam_link:link() | undefined, state()) -> state().
+events(Events, Link, #traffic{exchanges = X0} = T) ->
+    {Messages, X} = lists:mapfoldl(fun event/2, X0, Events),
+    ok = hornbeam_link:send(lists:append(Messages), Link),
     T#traffic{exchanges = X}.
 
-request({hornbeam_body, Id, Fin, Data}, X) ->
+event({hornbeam_body, Id, Fin, Data}, X) ->
     hornbeam_exchanges:body(Id, Fin, Data, now_ms(), X);
-request({hornbeam_credit, Id, N}, X) ->
+event({hornbeam_credit, Id, N}, X) ->
     hornbeam_exchanges:credit(Id, N, now_ms(), X);
-request({hornbeam_cancel, Id, Reason}, X) ->
+event({hornbeam_cancel, Id, Reason}, X) ->
     hornbeam_exchanges:cancel(Id, Reason, now_ms(), X);
-request({hornbeam_cancel, To}, X) ->
+event({hornbeam_cancel, To}, X) ->
     case hornbeam_exchanges:find(To, X) of
         {ok, Id} -> hornbeam_exchanges:cancel(Id, <<"client_gone">>, now_ms(), X);
         error -> {[], X}
-    end.
+    end;
+event({hornbeam_message, Id, Kind, Data}, X) ->
+    hornbeam_exchanges:message(Id, Kind, Data, X);
+event({hornbeam_close, Id, Code, Reason}, X) ->
+    hornbeam_exchanges:close(Id, Code, Reason, now_ms(), X).
+
+%% @doc Every WebSocket is closed, for clients and application.
+-spec close_websockets(Code, Reason, hornbeam_link:link() | undefined, state()) -> state() when
+    Code :: 1000..4999, Reason :: binary().
+close_websockets(Code, Reason, Link, #traffic{exchanges = X0} = T) ->
+    {Effects, Messages, X} = hornbeam_exchanges:close_websockets(Code, Reason, now_ms(), X0),
+    ok = hornbeam_link:send(Messages, Link),
+    0 = carry_out(Effects, T),
+    T#traffic{exchanges = X}.
 
 %%% Answers in
 
@@ -218,6 +235,9 @@ carry_out(Effects, #traffic{pool = Pool, index = Index}) ->
 
 perform([{event, {Connection, _} = To, Id, Event} | Rest], Released, Requeued) ->
     Connection ! {To, {hornbeam, self(), Id, Event}},
+    perform(Rest, Released, Requeued);
+perform([{event, Connection, Id, Event} | Rest], Released, Requeued) ->
+    Connection ! {hornbeam, self(), Id, Event},
     perform(Rest, Released, Requeued);
 perform([released | Rest], Released, Requeued) ->
     perform(Rest, Released + 1, Requeued);
@@ -328,10 +348,16 @@ answered(#traffic{answered = Answered}) -> Answered.
 silent_for(#traffic{heard = Heard}) -> max(0, now_ms() - Heard).
 
 -spec info(state()) -> #{
-    load := integer(), limit := non_neg_integer(), served := non_neg_integer()
+    load := integer(), limit := non_neg_integer(), served := non_neg_integer(),
+    websockets := non_neg_integer()
 }.
-info(#traffic{index = Index, pool = Pool, limits = {_, Limit}, answered = Answered}) ->
-    #{load => hornbeam_pool:load(Index, Pool), limit => Limit, served => Answered}.
+info(#traffic{index = Index, pool = Pool, limits = {_, Limit}, answered = Answered} = T) ->
+    #{
+        load => hornbeam_pool:load(Index, Pool),
+        limit => Limit,
+        served => Answered,
+        websockets => hornbeam_exchanges:websockets(T#traffic.exchanges)
+    }.
 
 now_ms() -> erlang:monotonic_time(millisecond).
 now_us() -> erlang:monotonic_time(microsecond).

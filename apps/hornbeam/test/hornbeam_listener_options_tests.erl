@@ -25,6 +25,7 @@ at(Path, Options) ->
     lists:foldl(fun(Key, Map) -> maps:get(Key, Map) end, Options, Path).
 
 table(Pool) ->
+    Asgi = #{worker_class => asgi},
     Timeouts = #{timeout => 3000, queue_timeout => 500, keepalive => 2},
     [
         {#{}, [stream_handlers], [hornbeam_stream]},
@@ -42,7 +43,6 @@ table(Pool) ->
         {#{max_concurrent_streams => 7}, [hornbeam, max_streams], 7},
         {#{max_concurrent_streams => 7}, [max_reset_stream_rate], {100, 10000}},
         {#{max_concurrent_streams => 700}, [max_reset_stream_rate], {1400, 10000}},
-        {#{}, [enable_connect_protocol], true},
         {#{}, [hornbeam, scheme], <<"http">>},
         {#{ssl => true, certfile => "c.pem"}, [hornbeam, scheme], <<"https">>},
         {#{}, [hornbeam, name], some_name},
@@ -55,10 +55,21 @@ table(Pool) ->
         {#{timeout => 700}, [hornbeam, body_timeout], 700},
         {#{timeout => infinity}, [hornbeam, body_timeout], infinity},
         %% As long as a WebSocket may be silent, 60 s.
-        {Timeouts, [inactivity_timeout], 70000},
+        {Timeouts, [inactivity_timeout], 13500},
         {Timeouts#{keepalive => 90}, [inactivity_timeout], 100000},
         {Timeouts#{timeout => 70000}, [inactivity_timeout], 80500},
         {Timeouts#{timeout => infinity}, [inactivity_timeout], infinity},
+        {maps:merge(Timeouts, Asgi), [inactivity_timeout], 70000},
+        {maps:merge(Timeouts, Asgi#{websocket_timeout => infinity}), [inactivity_timeout],
+            infinity},
+        {Asgi, [enable_connect_protocol], true},
+        {Asgi, [hornbeam, websocket], #{
+            timeout => 60000, ping_interval => 20000, max_size => 16777216, compress => false
+        }},
+        {Asgi#{websocket_timeout => 7}, [hornbeam, websocket, timeout], 7},
+        {Asgi#{websocket_ping_interval => 7}, [hornbeam, websocket, ping_interval], 7},
+        {Asgi#{websocket_max_frame_size => 7}, [hornbeam, websocket, max_size], 7},
+        {Asgi#{websocket_compress => true}, [hornbeam, websocket, compress], true},
         {#{body_buffer => 10}, [hornbeam, body_buffer], 10},
         {#{body_buffer => 10}, [initial_stream_flow_size], 65535},
         {#{body_buffer => 100000}, [initial_stream_flow_size], 100001},

@@ -28,7 +28,8 @@ defaults_test() ->
         pythonpath => [<<".">>], python => undefined,
         venv => undefined, env => [], lifespan => auto, ssl => false,
         websocket_timeout => 60000, websocket_max_frame_size => 16777216,
-        hooks => #{}, loop => auto, lifespan_timeout => 30000, max_concurrent => 1000
+        hooks => #{}, loop => auto, lifespan_timeout => 30000, max_concurrent => 1000,
+        websocket_ping_interval => 20000, websocket_compress => false
     },
     ?assertEqual(Expected, maps:remove(bind, Config)),
     ?assertMatch(#{bind := [#{address := {inet, {127, 0, 0, 1}}, port := 8000}]}, Config).
@@ -93,7 +94,10 @@ good() ->
         {lifespan, on, on}, {loop, asyncio, asyncio}, {loop, uvloop, uvloop},
         {lifespan_timeout, 1, 1}, {max_concurrent, 1, 1}, {max_concurrent, 65536, 65536},
          {ssl, false, false},
-        {websocket_timeout, 60000, 60000}, {hooks, #{}, #{}},
+        {websocket_timeout, 1, 1}, {websocket_timeout, infinity, infinity},
+        {websocket_ping_interval, 1, 1}, {websocket_ping_interval, infinity, infinity},
+        {websocket_max_frame_size, 1, 1}, {websocket_max_frame_size, 33554432, 33554432},
+        {websocket_compress, true, true}, {hooks, #{}, #{}},
         {hooks, #{on_error => fun erlang:max/2}, #{on_error => fun erlang:max/2}}
     ].
 
@@ -130,15 +134,10 @@ bad() ->
         {ciphers, ""}, {ciphers, []}, {ciphers, [aes]}, {ciphers, ""},
         {tls_min_version, tlsv1}, {tls_min_version, "1.2"},
         {max_connections, 0}, {max_concurrent_streams, 0}, {max_concurrent_streams, infinity},
-        {websocket_timeout, 0}, {websocket_max_frame_size, 0},
+        {websocket_timeout, 0}, {websocket_ping_interval, 0}, {websocket_compress, deflate},
+        {websocket_max_frame_size, 0}, {websocket_max_frame_size, 33554433},
         {hooks, []}, {hooks, #{on_request => fun() -> ok end}}, {hooks, #{on_start => fun(X) ->
             X end}}
-    ].
-
-%% Of the right type, and of no effect yet.
-not_available() ->
-    [
-        {websocket_timeout, 1}, {websocket_max_frame_size, 1}
     ].
 
 good_test_() ->
@@ -156,12 +155,6 @@ bad_test_() ->
         [?assertNotEqual(nomatch, string:find(Sentence, Part)) || Part <- [atom_to_binary(Key),
             Text]]
     end} || {Key, Value} <- bad()].
-
-not_available_test_() ->
-    [{name(Key, Value), fun() ->
-        {error, {not_available, Key, Value, _} = Reason} = check(#{Key => Value}),
-        ?assertNotEqual(nomatch, string:find(sentence(Reason), <<"not available yet">>))
-    end} || {Key, Value} <- not_available()].
 
 unknown_test_() ->
     [{name(Key, Nearest), fun() ->

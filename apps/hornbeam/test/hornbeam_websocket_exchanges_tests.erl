@@ -24,6 +24,16 @@ accepted(N, X0) ->
 
 two() -> accepted(b, accepted(a, new())).
 
+%% Cowboy passes nothing to the streams of an HTTP/1.1 connection that is taken over.
+who_hears_of_an_accepted_socket_test_() ->
+    [{binary_to_list(Version), fun() ->
+        Request = hornbeam_wire:websocket(setelement(3, ?FIELDS, Version)),
+        {_, X0} = hornbeam_exchanges:open({self(), a}, Request, 0, new()),
+        {ok, _, X} = hornbeam_exchanges:handle({?ACCEPT, 1, undefined, #{}}, 0, X0),
+        ?assertMatch({ok, [{event, Hearer, 1, {text, <<"t">>}}], _},
+            hornbeam_exchanges:handle({?TEXT, 1, <<"t">>}, 0, X))
+    end} || {Version, Hearer} <- [{<<"1.1">>, self()}, {<<"2">>, {self(), a}}]].
+
 %% An accepted socket is open for as long as its client likes, and holds no slot.
 accepted_sockets_have_no_deadline_test() ->
     X = two(),
@@ -72,14 +82,14 @@ cancel_that_crossed_accept_test() ->
 a_dead_worker_leaves_no_socket_test() ->
     {ok, [_], X} = hornbeam_exchanges:handle({?CLOSE, 2, 1000, <<>>}, 0, two()),
     {Effects, Empty} = hornbeam_exchanges:fail_all(2, X),
-    ?assertEqual([{event, {self(), a}, 1, {failed, worker_gone}}], Effects),
+    ?assertEqual([{event, self(), 1, {failed, worker_gone}}], Effects),
     ?assertEqual({0, 0, 0}, counts(Empty)).
 
 %% A worker that is about to end gives up its sockets, and no others are told.
 sockets_are_closed_together_test() ->
     {ok, [_], X0} = hornbeam_exchanges:handle({?CLOSE, 2, 1000, <<>>}, 0, two()),
     {Effects, Messages, X} = hornbeam_exchanges:close_websockets(1012, <<"bye">>, 0, X0),
-    ?assertEqual([{event, {self(), a}, 1, {close, 1012, <<"bye">>}}], Effects),
+    ?assertEqual([{event, self(), 1, {close, 1012, <<"bye">>}}], Effects),
     ?assertEqual([{?CLOSE, 1, 1012, <<"bye">>}], Messages),
     ?assertEqual({2, 0, 0}, counts(X)).
 

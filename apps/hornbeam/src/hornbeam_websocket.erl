@@ -1,0 +1,267 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc The connection of a WebSocket over HTTP/1.1, from the moment its application has accepted
+%% it: taken over from Cowboy, what happens is decided by `hornbeam_websocket_peer'.
+%%
+%% Runs in the connection process, in place of `cowboy_http'. Its worker sends
+%% `{hornbeam, Worker, ExchangeId, Event}' (`hornbeam_exchanges:event()'). An idle socket
+%% hibernates, so that it costs little more than its state. Cowboy's own loop ends without having
+%% heard the client's CLOSE, hands on one message at a time and unfolds compressed ones without a
+%% limit.
+-module(hornbeam_websocket).
+
+-export([takeover/7, wake/1]).
+-export([system_continue/3, system_terminate/4, system_code_change/4]).
+-export_type([start/0]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-type start() :: {hornbeam_websocket_peer:peer(), hornbeam_pool:pool()}.
+
+-record(state, {
+    parent :: pid(),
+    socket :: inet:socket(),
+    transport :: module(),
+    %% Names of the socket's messages.
+    names :: {atom(), atom(), atom(), atom()},
+    pool :: hornbeam_pool:pool(),
+    peer :: hornbeam_websocket_peer:peer(),
+    %% The socket sends what it reads.
+    reading = false :: boolean(),
+    %% Due at the peer's next tick.
+    timer = undefined :: undefined | reference()
+}).
+
+%% Reads until the socket asks whether to go on.
+-define(ACTIVE_N, 16).
+%% Events of the worker that are carried out, and sent, together.
+-define(BATCH, 32).
+%% Milliseconds of silence after which the process hibernates.
+-define(IDLE, 1000).
+%% How long a client may take to close after both sides have said CLOSE; milliseconds. Closing at
+%% once would make its kernel drop the CLOSE if it has sent what was not read.
+-define(LINGER, 1000).
+%% Words. A connection of requests has a larger heap.
+-define(MIN_HEAP_SIZE, 233).
+-define(DOMAIN, #{domain => [hornbeam, websocket]}).
+
+%% @doc Called by Cowboy for `{switch_protocol, Headers, ?MODULE, {Peer, Pool}}'. `Buffer' is what
+%% has come behind the handshake; the socket is passive.
+-spec takeover(
+    pid(), ranch:ref(), inet:socket(), module(), cowboy:opts(), binary(), start()
+) -> no_return().
+takeover(Parent, _Ref, Socket, Transport, _Opts, Buffer, {Peer, Pool}) ->
+    %% Cowboy 2.12 has switched it off; the client is to be told when the parent ends.
+    _ = process_flag(trap_exit, true),
+    _ = process_flag(min_heap_size, ?MIN_HEAP_SIZE),
+    %% What requests of this connection have left.
+    _ = [erase(Key) || Key <- get_keys(), Key =/= '$ancestors', Key =/= '$initial_call'],
+    ok = hornbeam_pool:opened(Pool),
+    State = #state{
+        parent = Parent, socket = Socket, transport = Transport, names = Transport:messages(),
+        pool = Pool, peer = Peer
+    },
+    run(fun() -> loop(begun(Buffer, State)) end, Peer, Pool).
+
+%% A crash is a bug of ours, of which the worker must hear: nobody watches this process.
+run(Loop, Peer, Pool) ->
+    try
+        Loop()
+    catch
+        exit:{shutdown, hornbeam_websocket} ->
+            exit(normal);
+        Class:Reason:Stacktrace ->
+            ?LOG_ERROR(#{what => websocket_failed, class => Class, reason => Reason,
+                stacktrace => Stacktrace}, ?DOMAIN),
+            {Worker, Id} = hornbeam_websocket_peer:worker(Peer),
+            ok = hornbeam_worker:close(Worker, Id, 1011, <<>>),
+            ok = hornbeam_pool:closed(Pool),
+            exit({shutdown, Reason})
+    end.
+
+begun(Buffer, #state{pool = Pool} = State0) ->
+    State = armed(received(Buffer, State0)),
+    case hornbeam_pool:is_draining(Pool) of
+        true -> stop(State);
+        false -> State
+    end.
+
+%% @doc Out of hibernation.
+-spec wake(#state{}) -> no_return().
+wake(#state{peer = Peer, pool = Pool} = State) ->
+    run(fun() -> loop(State) end, Peer, Pool).
+
+-spec loop(#state{}) -> no_return().
+loop(#state{socket = Socket, names = {Data, Closed, Error, Passive}, timer = Timer} = State) ->
+    receive
+        {hornbeam, _, _, Event} ->
+            loop(events(more_events([Event], ?BATCH - 1), State));
+        {Data, Socket, Bytes} ->
+            loop(received(Bytes, State));
+        {Passive, Socket} ->
+            loop(read(State#state{reading = false}));
+        {timeout, Timer, tick} ->
+            loop(tick(State));
+        {Closed, Socket} ->
+            gone(State);
+        {Error, Socket, _} ->
+            gone(State);
+        Message ->
+            loop(other(Message, State))
+    after ?IDLE ->
+        proc_lib:hibernate(?MODULE, wake, [State])
+    end.
+
+%% What is in the mailbox already; nothing is waited for.
+more_events(Events, 0) ->
+    lists:reverse(Events);
+more_events(Events, N) ->
+    receive
+        {hornbeam, _, _, Event} -> more_events([Event | Events], N - 1)
+    after 0 -> lists:reverse(Events)
+    end.
+
+other({'EXIT', Parent, _}, #state{parent = Parent} = State) ->
+    over(stop(State));
+other({'EXIT', _, _}, State) ->
+    State;
+other({timeout, _, tick}, State) ->
+    %% It was due when it was replaced.
+    State;
+other({system, From, Request}, #state{parent = Parent} = State) ->
+    sys:handle_system_msg(Request, From, Parent, ?MODULE, [], State);
+other({'$gen_call', From, Call}, State) ->
+    %% To its supervisor this process is one, too.
+    _ = cowboy_children:handle_supervisor_call(Call, From, [], ?MODULE),
+    State;
+other(_, State) ->
+    ?LOG_WARNING(#{what => stray_message_dropped, process => ?MODULE}, ?DOMAIN),
+    State.
+
+%%% What happens
+
+received(Bytes, #state{peer = Peer0} = State) ->
+    {Effects, Peer} = hornbeam_websocket_peer:received(Bytes, now_ms(), Peer0),
+    read(perform(Effects, State#state{peer = Peer})).
+
+events(Events, #state{peer = Peer0} = State) ->
+    Now = now_ms(),
+    {Effects, Peer} = lists:mapfoldl(
+        fun(Event, Acc) -> hornbeam_websocket_peer:event(Event, Now, Acc) end, Peer0, Events
+    ),
+    read(perform(lists:append(Effects), State#state{peer = Peer})).
+
+tick(#state{peer = Peer0} = State) ->
+    {Effects, Peer} = hornbeam_websocket_peer:tick(now_ms(), Peer0),
+    read(armed(perform(Effects, State#state{peer = Peer, timer = undefined}))).
+
+stop(#state{peer = Peer0} = State) ->
+    {Effects, Peer} = hornbeam_websocket_peer:shutdown(now_ms(), Peer0),
+    perform(Effects, State#state{peer = Peer}).
+
+-spec gone(#state{}) -> no_return().
+gone(#state{peer = Peer0} = State) ->
+    {Effects, Peer} = hornbeam_websocket_peer:gone(1006, Peer0),
+    over(perform(Effects, State#state{peer = Peer})).
+
+%% The socket is asked for bytes, or told to keep them, where that has changed.
+read(#state{peer = Peer, reading = Reading, transport = Transport, socket = Socket} = State) ->
+    case {hornbeam_websocket_peer:reads(Peer), Reading} of
+        {Same, Same} -> State;
+        {true, false} -> asked(Transport:setopts(Socket, [{active, ?ACTIVE_N}]), true, State);
+        {false, true} -> asked(Transport:setopts(Socket, [{active, false}]), false, State)
+    end.
+
+asked(ok, Reading, State) -> State#state{reading = Reading};
+asked({error, _}, _, State) -> gone(State).
+
+armed(#state{peer = Peer, timer = Before} = State) ->
+    _ = Before =/= undefined andalso erlang:cancel_timer(Before),
+    case hornbeam_websocket_peer:next_tick(Peer) of
+        infinity ->
+            State#state{timer = undefined};
+        At ->
+            State#state{timer = erlang:start_timer(At, self(), tick, [{abs, true}])}
+    end.
+
+%%% Effects
+
+%% What is to be sent goes out in one write where nothing has to come between.
+perform(Effects, State) -> perform(Effects, [], State).
+
+perform([{send, Data} | Rest], Out, State) ->
+    perform(Rest, [Out, Data], State);
+perform([{message, Kind, Data} | Rest], Out, #state{peer = Peer} = State) ->
+    {Worker, Id} = hornbeam_websocket_peer:worker(Peer),
+    ok = hornbeam_worker:message(Worker, Id, Kind, Data),
+    perform(Rest, Out, State);
+perform([{close, Code, Reason} | Rest], Out, #state{peer = Peer} = State) ->
+    {Worker, Id} = hornbeam_websocket_peer:worker(Peer),
+    ok = hornbeam_worker:close(Worker, Id, Code, Reason),
+    perform(Rest, Out, State);
+perform([{credit, N} | Rest], Out, State0) ->
+    State = #state{peer = Peer} = sent(Out, State0),
+    {Worker, Id} = hornbeam_websocket_peer:worker(Peer),
+    ok = hornbeam_worker:credit(Worker, Id, N),
+    perform(Rest, [], State);
+perform([arm | Rest], Out, State) ->
+    perform(Rest, Out, armed(State));
+perform([finish | _], Out, State) ->
+    finish(sent(Out, State));
+perform([], Out, State) ->
+    sent(Out, State).
+
+sent([], State) ->
+    State;
+sent(Out, #state{transport = Transport, socket = Socket} = State) ->
+    case Transport:send(Socket, Out) of
+        ok -> State;
+        {error, _} -> gone(State)
+    end.
+
+%%% The end
+
+%% Half-closed, and what still comes thrown away, until the client closes.
+-spec finish(#state{}) -> no_return().
+finish(#state{transport = Transport, socket = Socket} = State) ->
+    _ =
+        case Transport:shutdown(Socket, write) of
+            ok -> drain(erlang:start_timer(?LINGER, self(), linger), State);
+            {error, _} -> ok
+        end,
+    over(State).
+
+drain(Timer, #state{transport = Transport, socket = Socket, names = Names} = State) ->
+    {Data, Closed, Error, _} = Names,
+    case Transport:setopts(Socket, [{active, once}]) of
+        ok ->
+            receive
+                {Data, Socket, _} -> drain(Timer, State);
+                {Closed, Socket} -> ok;
+                {Error, Socket, _} -> ok;
+                {timeout, Timer, linger} -> ok
+            end;
+        {error, _} ->
+            ok
+    end.
+
+-spec over(#state{}) -> no_return().
+over(#state{transport = Transport, socket = Socket, pool = Pool}) ->
+    _ = Transport:close(Socket),
+    ok = hornbeam_pool:closed(Pool),
+    exit({shutdown, hornbeam_websocket}).
+
+now_ms() -> erlang:monotonic_time(millisecond).
+
+%%% Callbacks of sys
+
+-spec system_continue(pid(), [sys:debug_option()], #state{}) -> no_return().
+system_continue(_, _, State) ->
+    loop(State).
+
+-spec system_terminate(term(), pid(), [sys:debug_option()], #state{}) -> no_return().
+system_terminate(_, _, _, State) ->
+    gone(State).
+
+-spec system_code_change(#state{}, module(), term(), term()) -> {ok, #state{}}.
+system_code_change(State, _, _, _) ->
+    {ok, State}.
