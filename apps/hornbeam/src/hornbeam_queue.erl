@@ -5,7 +5,7 @@
 %% for it:
 %%   {enqueue, To, Request}   from a stream that found no slot
 %%   {requeue, [{To, Request}]}   from a worker that gives up what it has not started; they go first
-%%   {cancel, To}   the client has left
+%%   {cancel, To}   the client has left; the request may be here, at a worker, or between the two
 %%   capacity   a worker has released slots and saw that somebody waits
 %% Whoever enqueues counts first and claims afterwards, whoever releases releases first and reads
 %% the count afterwards: one of the two always sees the other.
@@ -19,12 +19,20 @@
 -record(state, {
     pool :: hornbeam_pool:pool(),
     waiting = queue:new() :: queue:queue(item()),
+    %% who has left while a worker had the request, since then and in the period before; the worker
+    %% may have handed it back before it hears of that
+    left = {0, #{}, #{}} :: {Since :: integer(), streams(), streams()},
     timer = undefined :: undefined | reference()
 }).
 
+-type streams() :: #{hornbeam_exchanges:to() => true}.
 -type item() :: {
     hornbeam_exchanges:to(), hornbeam_wire:request(), Deadline :: integer() | infinity
 }.
+
+%% Milliseconds for which clients that left are remembered, once to twice: much longer than a
+%% message is under way between two processes.
+-define(PERIOD, 10000).
 
 -spec start_link(hornbeam_pool:pool()) -> {ok, pid()}.
 start_link(Pool) ->
@@ -52,6 +60,7 @@ requeue(Items, Pool) ->
     _ = hornbeam_pool:enqueued(length(Items), Pool),
     gen_server:cast(hornbeam_pool:queue(Pool), {requeue, Items}).
 
+%% @doc The client of a request has left that waits here, or that some worker has.
 -spec cancel(hornbeam_exchanges:to(), hornbeam_pool:pool()) -> ok.
 cancel(To, Pool) ->
     gen_server:cast(hornbeam_pool:queue(Pool), {cancel, To}).
@@ -75,10 +84,11 @@ handle_call(_Call, _From, State) ->
 handle_cast({enqueue, To, Request}, #state{waiting = Waiting} = State) ->
     Item = {To, Request, deadline(State)},
     {noreply, dispatch(State#state{waiting = queue:in(Item, Waiting)})};
-handle_cast({requeue, Items}, #state{waiting = Waiting} = State) ->
+handle_cast({requeue, Items}, #state{pool = Pool, waiting = Waiting} = State) ->
     Deadline = deadline(State),
-    First = queue:from_list([{To, Request, Deadline} || {To, Request} <- Items]),
-    {noreply, dispatch(State#state{waiting = queue:join(First, Waiting)})};
+    Wanted = [{To, Request, Deadline} || {To, Request} <- Items, not has_left(To, State)],
+    _ = hornbeam_pool:enqueued(length(Wanted) - length(Items), Pool),
+    {noreply, dispatch(State#state{waiting = queue:join(queue:from_list(Wanted), Waiting)})};
 handle_cast({cancel, To}, State) ->
     {noreply, cancelled(To, State)};
 handle_cast(capacity, State) ->
@@ -132,15 +142,20 @@ expire(#state{pool = Pool, waiting = Waiting} = State) ->
     lists:foreach(fun({To, _, _}) -> hornbeam_worker:event(To, {failed, queue_timeout}) end, Late),
     dispatch(State#state{waiting = queue:from_list(Rest)}).
 
-%% Not here any more: a worker has it, and the stream does not know yet which one.
 cancelled(To, #state{pool = Pool, waiting = Waiting} = State) ->
     case lists:keymember(To, 1, queue:to_list(Waiting)) of
         true ->
             _ = hornbeam_pool:enqueued(-1, Pool),
             State#state{waiting = queue:filter(fun({T, _, _}) -> T =/= To end, Waiting)};
         false ->
+            %% A worker has it, or has handed it back and that is on its way here.
             [hornbeam_worker:cancel(Pid, To) || Pid <- hornbeam_pool:workers(Pool)],
-            State
+            State#state{left = leave(To, now_ms(), State#state.left)}
     end.
+
+leave(To, Now, {Since, New, _}) when Now - Since > ?PERIOD -> {Now, #{To => true}, New};
+leave(To, _, {Since, New, Old}) -> {Since, New#{To => true}, Old}.
+
+has_left(To, #state{left = {_, New, Old}}) -> is_map_key(To, New) orelse is_map_key(To, Old).
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -386,10 +386,10 @@ broken_off({refuse, Status, Reason}, Stream) ->
 cancel(Reason, #stream{phase = Phase, worker = Worker, exchange = Id, to = To} = Stream) when
     Phase =:= waiting; Phase =:= streaming
 ->
-    case {Worker, Id} of
-        {undefined, _} -> hornbeam_queue:cancel(To, maps:get(pool, Stream#stream.edge));
-        {_, 0} -> hornbeam_worker:cancel(Worker, To);
-        {_, _} -> hornbeam_worker:cancel(Worker, Id, Reason)
+    case Id of
+        %% Who has it is not known for sure: a worker may have handed it back.
+        0 -> hornbeam_queue:cancel(To, maps:get(pool, Stream#stream.edge));
+        _ -> hornbeam_worker:cancel(Worker, Id, Reason)
     end;
 cancel(_, _) ->
     ok.

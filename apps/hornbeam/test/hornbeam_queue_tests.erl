@@ -119,6 +119,18 @@ cases() ->
             ?assertEqual(told, receive {hornbeam_cancel, To} -> told after 5000 -> none end),
             ?assertEqual(0, hornbeam_pool:queued(Pool))
         end},
+        {"nor does a request come back whose client left while it was handed back",
+            fun({Pool, Queue} = C) ->
+                serve(1, 1, Pool),
+                ok = wait(1, Pool),
+                ?assertEqual([1], opened(C)),
+                ok = hornbeam_queue:cancel(to(1), Pool),
+                ok = hornbeam_queue:requeue([{to(1), request(1)}, {to(2), request(2)}], Pool),
+                release(1, Pool),
+                ?assertEqual([2], opened(C)),
+                _ = sys:get_state(Queue),
+                ?assertEqual(0, hornbeam_pool:queued(Pool))
+            end},
         {"both workers are used", fun({Pool, _} = C) ->
             [ok = wait(N, Pool) || N <- [1, 2, 3, 4]],
             serve(1, 2, Pool),
