@@ -25,6 +25,8 @@ defaults_test() ->
         body_buffer => 65536, max_body => 1073741824, max_headers => 100, max_header_size => 8190,
         max_request_line_size => 8190,
         state_max_entries => 10000000, state_max_bytes => 1073741824,
+        cache_max_entries => 100000, cache_max_bytes => 268435456,
+        pubsub_backlog => 1024, pubsub_backlog_bytes => 16777216, pubsub_backlog_age => 30000,
         pythonpath => [<<".">>], python => undefined,
         venv => undefined, env => [], lifespan => auto, ssl => false,
         websocket_timeout => 60000, websocket_max_frame_size => 16777216,
