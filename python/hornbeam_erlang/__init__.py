@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _cache, _pubsub, _state, codec
+from . import _cache, _executions, _pubsub, _state, codec
 from ._cache import cached
-from ._calls import call_service, cast_service
+from ._calls import cast_service
+from ._executions import stream, stream_async
+from ._hooks import register_hook, unregister_hook
 from ._mailbox import Published
-from ._operations import DEFAULT_TIMEOUT_MS, synchronous
+from ._operations import synchronous
 from ._pipeline import pipeline
 from ._pubsub import (
     Subscription,
@@ -24,6 +26,7 @@ from ._pubsub import (
     subscription,
     unsubscribe,
 )
+from ._timeouts import call_timeout
 from ._version import __version__
 from .errors import (
     CallTimeout,
@@ -60,20 +63,26 @@ __all__ = [
     "Subscription",
     "TermError",
     "__version__",
+    "await_result",
     "cache_clear",
     "cache_stats",
     "cached",
     "call",
+    "call_timeout",
     "cast",
     "codec",
     "decr",
     "delete",
+    "execute",
+    "execute_async",
     "get",
+    "hook",
     "incr",
     "lost_messages",
     "pipeline",
     "publish",
     "receive_pubsub",
+    "register_hook",
     "set",
     "state_add",
     "state_cas",
@@ -90,8 +99,12 @@ __all__ = [
     "state_set",
     "state_set_multi",
     "state_update",
+    "stream",
+    "stream_async",
     "subscribe",
     "subscription",
+    "unhook",
+    "unregister_hook",
     "unsubscribe",
 ]
 
@@ -116,30 +129,18 @@ state_set = synchronous(_state.state_set)
 state_set_multi = synchronous(_state.state_set_multi)
 state_update = synchronous(_state.state_update)
 
+call = synchronous(_executions.call)
+execute = synchronous(_executions.execute)
+execute_async = synchronous(_executions.execute_async)
+await_result = synchronous(_executions.await_result)
+
+hook = register_hook
+unhook = unregister_hook
 get = state_get
 set = state_set
 delete = state_delete
 incr = state_incr
 decr = state_decr
-
-
-def call(name: str, *args: Any) -> Any:
-    """Calls an Erlang function registered with `hornbeam:register_function` and waits for its
-    result.
-
-    Args:
-        name: the name it was registered under.
-        args: its arguments, values with an Erlang term.
-
-    Returns: what it returned; `V` for `{ok, V}`.
-
-    Raises:
-        NotRegistered: nothing has that name. RemoteError: the function failed or returned `{error,
-            Reason}`.
-        CallTimeout: no result within 5 s. NotConnected: this process is no worker of a node.
-        TermError: an argument or the result has no counterpart on the other side.
-    """
-    return call_service("call", [name, list(args)], {}, DEFAULT_TIMEOUT_MS, f"call({name!r})")
 
 
 def cast(name: str, *args: Any) -> None:

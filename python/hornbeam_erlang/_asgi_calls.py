@@ -12,7 +12,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from . import _calls
+from . import _served
 from ._asgi_connection import Connection
 from ._hub_calls import EMPTY_MAP
 from ._wire import CALL, FAULT, Message
@@ -35,7 +35,7 @@ class CallServer:
     def call(self, message: Message) -> None:
         """Runs CALL `message` and answers it."""
         ident, service = message[1], message[4]
-        if not _calls.is_coroutine_service(service):
+        if not _served.is_coroutine_service(service):
             self._in_thread(message, -ident)
             return
         task = self._start(message, -ident)
@@ -44,7 +44,7 @@ class CallServer:
 
     def cast(self, message: Message) -> None:
         """Runs CAST `message`."""
-        if not _calls.is_coroutine_service(message[1]):
+        if not _served.is_coroutine_service(message[1]):
             self._in_thread(message, 0)
             return
         task = self._start(message, 0)
@@ -61,28 +61,28 @@ class CallServer:
 
     def _start(self, message: Message, origin: int) -> asyncio.Task[None]:
         context = copy_context()
-        context.run(_calls.ORIGIN.set, origin)
+        context.run(_served.ORIGIN.set, origin)
         return self._connection.loop.create_task(self._await(message), context=context)
 
     async def _await(self, message: Message) -> None:
         if message[0] == CALL:
-            await _calls.serve_call_async(self._hub, message)
+            await _served.serve_call_async(self._hub, message)
         else:
-            await _calls.serve_cast_async(message)
+            await _served.serve_cast_async(message)
         self._connection.flush_soon()
 
     def _in_thread(self, message: Message, origin: int) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="hornbeam-call")
         context = copy_context()
-        context.run(_calls.ORIGIN.set, origin)
+        context.run(_served.ORIGIN.set, origin)
         self._pool.submit(context.run, self._perform, message)
 
     def _perform(self, message: Message) -> None:
         if message[0] == CALL:
-            _calls.serve_call(self._hub, message)
+            _served.serve_call(self._hub, message)
         else:
-            _calls.serve_cast(message)
+            _served.serve_cast(self._hub, message)
         self._hub.flush()
         if self._connection.is_draining:
             self._connection.loop.call_soon_threadsafe(self._connection.check_drained)

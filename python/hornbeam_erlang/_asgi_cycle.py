@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._asgi_scope import Scope
 from ._asgi_task import LazyTask
-from ._calls import ORIGIN
+from ._served import ORIGIN
 from ._tracebacks import application_part, format_exception
 from ._wire import ABORT, cut_text
 from ._wsgi_headers import BadResponse

@@ -111,6 +111,8 @@ class Attendant:
         self._flushes = outbox.flushes
         if hub.deadlines:
             hub.answer_overdue()
+        if hub.abandoned:
+            hub.revoke_abandoned()
         self._wake_overdue()
         self._quiet = 0 if self._is_needed() or not self._stuck else self._quiet + 1
         self._unread = LINGER_TICKS if hub.awaited.unread else max(0, self._unread - 1)

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls in both directions: services of the node for Python code, Python functions for the node.
+"""Calls of services of the node.
 
 `call_service` and `cast_service` run in the thread that calls them, any thread;
-`call_service_async` in any event loop of any thread. A call of the node runs in a thread of the
-worker: in the one that waits for the origin of the call if it has one, else in the next that is
-free.
+`call_service_async` in any event loop of any thread. While a thread waits it runs what the node
+asks for in the service of its call (`_served`).
 """
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
 from threading import get_ident
 from time import monotonic
 from typing import Any
@@ -22,13 +17,14 @@ from ._calls_async import AsyncCall
 from ._flow import PendingCall
 from ._hub import Hub
 from ._hub_calls import EMPTY_MAP
-from ._tracebacks import format_exception
-from ._wire import CALL, CAST, FAULT, MAX_CALLS, MAX_TIMEOUT, RESULT, REVOKE, Message
+from ._served import ORIGIN, decode_map, serve
+from ._wire import CALL, CAST, FAULT, MAX_CALLS, MAX_TIMEOUT, RESULT, Message
 from .errors import (
     CallTimeout,
     Cancelled,
     HandlerError,
     HornbeamError,
+    NodeDown,
     NotConnected,
     NotRegistered,
     Overloaded,
@@ -36,13 +32,10 @@ from .errors import (
     TermError,
 )
 
+HELP_SECONDS = 0.02  # longer than what a busy node takes for a call that does not wait itself
+ABANDON_SECONDS = 0.05  # far longer than the mutex is held by anybody else
 GRACE_SECONDS = 0.25  # the other side answers within the timeout; this is for its answer's way
 
-# In whose service this code runs, where a thread runs more than one thing: the id of an exchange,
-# or the negated id of a call of the node. None: `Hub.origins` knows.
-ORIGIN: ContextVar[int | None] = ContextVar("hornbeam_origin", default=None)
-
-_services: dict[bytes, Callable[..., Any]] = {}
 _hub: Hub | None = None
 _advice = "start the application with the command 'hornbeam module:callable'"
 
@@ -51,19 +44,6 @@ def connect(hub: Hub | None, advice: str = "") -> None:
     """Makes `hub` the connection of this process; None takes it away, `advice` says what to do."""
     global _hub, _advice
     _hub, _advice = hub, advice
-
-
-def register_service(name: str, function: Callable[..., Any]) -> None:
-    """Lets the node call `function` under `name`; it replaces what had that name."""
-    _services[name.encode()] = function
-
-
-def unregister_service(name: str) -> None:
-    """Takes `name` away from the node; no error when nothing has it."""
-    _services.pop(name.encode(), None)
-
-
-# Ours to the node.
 
 
 def call_service(
@@ -86,17 +66,17 @@ def call_service(
             TermError: as their documentation says. After CallTimeout the node may still have done
             the work.
     """
-    deadline = _deadline(timeout_ms, operation)
+    deadline = deadline_of(timeout_ms, operation)
     hub = connected(operation)
     payload = codec.encode([positional, keyword])
     pending = PendingCall()
-    ident = _open_call(hub, pending, timeout_ms, service.encode(), payload)
+    ident = open_call(hub, pending, timeout_ms, service.encode(), payload)
     try:
-        answer = _await(hub, pending, deadline)
+        wait_for(hub, pending, deadline)
     finally:
         if pending.answer is None or pending.nested:
-            _give_up(hub, ident, pending)
-    return _outcome(answer, operation, timeout_ms)
+            give_up(hub, ident, pending)
+    return outcome(pending.answer, operation, timeout_ms)
 
 
 async def call_service_async(
@@ -115,24 +95,25 @@ async def call_service_async(
     """
     import asyncio  # a worker for WSGI does without, unless its application does not
 
-    deadline = _deadline(timeout_ms, operation)
+    deadline = deadline_of(timeout_ms, operation)
     hub = connected(operation)
     payload = codec.encode([positional, keyword])
     pending = AsyncCall(asyncio.get_running_loop(), deadline)
-    ident = _open_call(hub, pending, timeout_ms, service.encode(), payload)
+    ident = open_call(hub, pending, timeout_ms, service.encode(), payload)
     reads = hub.awaited.add(ident, pending)
     try:
-        _depart(hub, reads)
+        depart(hub, reads)
         await pending.future
     finally:
         hub.awaited.remove(ident)
         if pending.answer is None:
-            _give_up(hub, ident, pending)
-            _depart(hub, reads)
-    return _outcome(pending.answer, operation, timeout_ms)
+            give_up(hub, ident, pending)
+            depart(hub, reads)
+    return outcome(pending.answer, operation, timeout_ms)
 
 
-def _depart(hub: Hub, reads: bool) -> None:
+def depart(hub: Hub, reads: bool) -> None:
+    """Puts what an event loop has queued on its way. `reads`: see `AwaitedCalls.add`."""
     if reads:
         hub.flush_soon()
     else:
@@ -140,13 +121,15 @@ def _depart(hub: Hub, reads: bool) -> None:
         hub.ring()
 
 
-def _deadline(timeout_ms: int, operation: str) -> float:
+def deadline_of(timeout_ms: int, operation: str) -> float:
+    """The monotonic time until which an answer is waited for. Raises: ValueError."""
     if not 1 <= timeout_ms <= MAX_TIMEOUT:
         raise ValueError(f"{operation}: timeout_ms is {timeout_ms}, expected 1..{MAX_TIMEOUT}")
     return monotonic() + timeout_ms / 1000 + GRACE_SECONDS
 
 
-def _outcome(answer: Message | None, operation: str, timeout_ms: int) -> Any:
+def outcome(answer: Message | None, operation: str, timeout_ms: int) -> Any:
+    """The result in `answer`, None standing for no answer in time; raises what it means else."""
     if answer is None:
         raise CallTimeout(operation, timeout_ms / 1000)
     if answer[0] == RESULT:
@@ -160,16 +143,29 @@ def current_origin(hub: Hub) -> int:
     return hub.origins.get(get_ident(), 0) if origin is None else origin
 
 
-def _open_call(
-    hub: Hub, pending: PendingCall | AsyncCall, timeout_ms: int, service: bytes, payload: bytes
+def open_call(
+    hub: Hub,
+    pending: PendingCall | AsyncCall,
+    timeout_ms: int,
+    service: bytes,
+    payload: bytes,
+    code: int = CALL,
 ) -> int:
+    """Queues a CALL, or a STREAM, whose answer `pending` waits for. Returns its id.
+
+    Raises: Overloaded.
+    """
     origin = current_origin(hub)
+    if origin < 0 and -origin in hub.deadlines:
+        # Nobody waits for a handler beyond its own deadline.
+        left = hub.deadlines.get(-origin, 0.0) - monotonic()
+        timeout_ms = max(1, min(timeout_ms, int(left * 1000)))
     with hub.mutex:
         if len(hub.session.calls) >= MAX_CALLS:
             raise Overloaded("open calls of this worker", MAX_CALLS)
         ident = hub.session.next_call()
         hub.calls[ident] = pending
-        hub.send((CALL, ident, origin, timeout_ms, service, payload), len(payload))
+        hub.send((code, ident, origin, timeout_ms, service, payload), len(payload))
     return ident
 
 
@@ -186,39 +182,93 @@ def cast_service(
     hub.flush_soon()
 
 
+def is_connected() -> bool:
+    """Whether there is a node to call."""
+    return _hub is not None
+
+
 def connected(operation: str) -> Hub:
-    """The connection of this process. Raises: NotConnected, naming `operation`: there is none."""
+    """The connection of this process. Raises: NotConnected."""
     if _hub is None:
         raise NotConnected(operation, _advice)
     return _hub
 
 
-def _await(hub: Hub, pending: PendingCall, deadline: float) -> Message | None:
-    hub.lead_until(pending.is_ready, deadline)
+def wait_for(hub: Hub, pending: PendingCall, deadline: float) -> bool:
+    """Waits until `pending.is_done()`; False when the time is over.
+
+    What must run on the thread that waits runs meanwhile. A thread of the worker that has waited
+    for a while runs other calls of the node, too, if no other thread is free: two workers whose
+    threads all wait for each other would wait for ever.
+    """
+    patience = deadline
+    if get_ident() in hub.origins:
+        patience = min(deadline, monotonic() + HELP_SECONDS)
+    hub.lead_until(pending.is_ready, patience)
     while True:
         while pending.nested:
-            serve_call(hub, pending.nested.popleft())
-        if pending.answer is not None:
-            return pending.answer
-        if not hub.wait(pending, pending.is_ready, deadline - monotonic()):
-            return None
+            serve(hub, pending.nested.popleft())
+        if pending.is_done():
+            return True
+        if not hub.wait(pending, pending.is_ready, patience - monotonic()):
+            return patience < deadline and _help(hub, pending, deadline)
 
 
-def _give_up(hub: Hub, ident: int, pending: PendingCall | AsyncCall) -> None:
+def _help(hub: Hub, pending: PendingCall, deadline: float) -> bool:
+    def ready() -> bool:
+        return pending.is_ready() or hub.has_stuck_calls()
+
+    hub.helpers.append(pending)
+    try:
+        while not pending.is_done():
+            if not hub.wait(pending, ready, deadline - monotonic()):
+                return False
+            while pending.nested:
+                serve(hub, pending.nested.popleft())
+            message = None if pending.is_done() else hub.take_stuck_call()
+            if message is not None:
+                serve(hub, message)
+    finally:
+        hub.helpers.remove(pending)
+    return True
+
+
+def give_up(hub: Hub, ident: int, pending: PendingCall | AsyncCall) -> None:
     """Closes call `ident` whatever became of it; calls that were to run in its service find
     nobody."""
     with hub.mutex:
-        hub.calls.pop(ident, None)
-        if ident in hub.session.calls:
-            hub.send((REVOKE, ident))
+        hub.revoke(ident)
     while pending.nested:
-        nested = pending.nested.popleft()[1]
-        hub.answer(nested, (FAULT, nested, b"cancelled", EMPTY_MAP))
+        _pass_on(hub, pending.nested.popleft())
+
+
+def abandon(hub: Hub, ident: int, pending: PendingCall | AsyncCall) -> None:
+    """`give_up` for what the garbage collector may end, in any thread at any moment, also in one
+    that holds the mutex."""
+    if not hub.mutex.acquire(timeout=ABANDON_SECONDS):
+        hub.abandoned.append((ident, pending))  # the attendant sees to it
+        return
+    try:
+        hub.revoke(ident)
+    finally:
+        hub.mutex.release()
+    while pending.nested:
+        _pass_on(hub, pending.nested.popleft())
+
+
+def _pass_on(hub: Hub, message: Message) -> None:
+    """What was left to a thread that does not wait any more."""
+    code, ident = message[:2]
+    if code == CALL and message[2]:
+        hub.answer(ident, (FAULT, ident, b"cancelled", EMPTY_MAP))
+        return
+    # It may be a stream that is to be closed. Others soon learn that nobody wants them.
+    hub.queue(message)
 
 
 def _error(answer: Message, operation: str, timeout_ms: int) -> HornbeamError:
     name = answer[2].decode("ascii", "replace")
-    return failure(name, _decode_map(answer[3]), operation, timeout_ms)
+    return failure(name, decode_map(answer[3]), operation, timeout_ms)
 
 
 def failure(name: str, info: dict[Any, Any], operation: str, timeout_ms: int) -> HornbeamError:
@@ -237,152 +287,9 @@ def failure(name: str, info: dict[Any, Any], operation: str, timeout_ms: int) ->
         return TermError(f"{operation}: {info.get('reason')}")
     if name == "cancelled":
         return Cancelled(operation)
+    if name == "node_down":
+        return NodeDown(str(info.get("node", "")), str(info.get("reason", "")))
     if name == "overloaded":
         return Overloaded(str(info.get("resource", operation)), int(info.get("limit", MAX_CALLS)))
     class_ = str(info.get("class", "error")) if name == "remote_error" else name
     return RemoteError(class_, info.get("reason"), str(info.get("stack", "")))
-
-
-def _decode_map(payload: bytes) -> dict[Any, Any]:
-    value = codec.decode(payload)
-    return value if isinstance(value, dict) else {"reason": value}
-
-
-# The node's to us.
-
-
-def serve_call(hub: Hub, message: Message) -> None:
-    """Runs one CALL of the node in this thread and answers it."""
-    _, ident, _, _, service, payload = message
-    if ident in hub.deadlines:  # else it was answered while it waited
-        hub.answer(ident, _perform(ident, service, payload))
-
-
-def serve_cast(message: Message) -> None:
-    """Runs one CAST of the node in this thread; what goes wrong is logged, there is nobody else to
-    tell."""
-    _, service, payload = message
-    _log_fault(service, _perform(0, service, payload))
-
-
-async def serve_call_async(hub: Hub, message: Message) -> None:
-    """`serve_call` for a coroutine function, in a task."""
-    _, ident, _, _, service, payload = message
-    if ident in hub.deadlines:
-        hub.answer(ident, await _perform_async(ident, service, payload))
-
-
-async def serve_cast_async(message: Message) -> None:
-    """`serve_cast` for a coroutine function, in a task."""
-    _, service, payload = message
-    _log_fault(service, await _perform_async(0, service, payload))
-
-
-def is_coroutine_service(name: bytes) -> bool:
-    """Whether what the node calls by this name is a coroutine function."""
-    return inspect.iscoroutinefunction(_services.get(name))
-
-
-def _log_fault(service: bytes, answer: Message) -> None:
-    if answer[0] == FAULT:
-        name, info = answer[2].decode(), _decode_map(answer[3])
-        detail = info.get("traceback") or info.get("reason", "")
-        log = logging.getLogger("hornbeam.calls")
-        log.error("cast to %s: %s\n%s", service.decode("utf-8", "replace"), name, detail)
-
-
-class _Refused(Exception):
-    """The call cannot be made; `fault` is its answer."""
-
-    def __init__(self, fault: Message) -> None:
-        super().__init__(fault)
-        self.fault = fault
-
-
-def _perform(ident: int, service: bytes, payload: bytes) -> Message:
-    try:
-        function, positional, keyword = _prepare(ident, service, payload)
-        result = function(*positional, **keyword)
-        if inspect.iscoroutine(result):
-            result = _run_coroutine(result)
-    except _Refused as exc:
-        return exc.fault
-    except BaseException as exc:
-        return _fault(ident, b"handler_error", _describe(exc))
-    return _result(ident, result)
-
-
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    import asyncio
-
-    return asyncio.run(coroutine)
-
-
-async def _perform_async(ident: int, service: bytes, payload: bytes) -> Message:
-    import asyncio
-
-    try:
-        function, positional, keyword = _prepare(ident, service, payload)
-        result = await function(*positional, **keyword)
-    except _Refused as exc:
-        return exc.fault
-    except asyncio.CancelledError:
-        return (FAULT, ident, b"cancelled", EMPTY_MAP)
-    except BaseException as exc:
-        return _fault(ident, b"handler_error", _describe(exc))
-    return _result(ident, result)
-
-
-def _prepare(
-    ident: int, service: bytes, payload: bytes
-) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
-    function = _services.get(service)
-    if function is None:
-        raise _Refused(_fault(ident, b"not_registered", {"service": service}))
-    try:
-        positional, keyword = _arguments(payload)
-    except (TermError, ValueError) as exc:
-        text = f"the arguments are no list [Positional, Keyword]: {exc}"
-        raise _Refused(_fault(ident, b"bad_term", {"reason": text})) from exc
-    return function, positional, keyword
-
-
-def _result(ident: int, result: Any) -> Message:
-    try:
-        return (RESULT, ident, codec.encode(result))
-    except TermError as exc:
-        return _fault(ident, b"bad_term", {"reason": f"the result cannot be sent: {exc}"})
-
-
-def _arguments(payload: bytes) -> tuple[list[Any], dict[str, Any]]:
-    match codec.decode(payload):
-        case [list() as positional, dict() as keyword]:
-            if all(isinstance(name, str) for name in keyword):
-                return positional, keyword
-    raise ValueError("got something else")
-
-
-def _describe(exc: BaseException) -> dict[str, str]:
-    return {
-        "type": type(exc).__name__,
-        "message": _text(exc),
-        "traceback": format_exception(exc),
-    }
-
-
-def _text(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception:  # the application's own __str__ fails: as `traceback` puts it
-        return "<exception str() failed>"
-
-
-def _fault(ident: int, name: bytes, info: dict[str, Any]) -> Message:
-    texts = {key: _sendable(value) for key, value in info.items()}
-    return (FAULT, ident, name, codec.encode(texts))
-
-
-def _sendable(value: str | bytes) -> str:
-    # str() of an exception may hold lone surrogates, which no UTF-8 binary can.
-    text = value if isinstance(value, str) else value.decode("utf-8", "replace")
-    return text.encode("utf-8", "backslashreplace").decode()

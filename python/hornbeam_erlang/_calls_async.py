@@ -58,6 +58,25 @@ class AsyncCall:
             self.future.set_result(None)
 
 
+class AsyncStream(AsyncCall):
+    """As `PendingStream`, for `await`.
+
+    Attributes: items: payloads that have arrived and were not read yet.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        super().__init__(loop, deadline)
+        self.items: deque[bytes] = deque()
+
+    def renew(self, deadline: float) -> None:
+        """Makes it possible to wait once more, for the next item of a stream."""
+        self.deadline = deadline
+        if self.future.done():
+            self.future = self._loop.create_future()
+
+
 class AwaitedCalls:
     """The calls that event loops wait for now.
 

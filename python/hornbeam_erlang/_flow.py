@@ -81,17 +81,13 @@ class ItemFlow:
     Attributes:
         granted: items granted so far.
         used: items of them that were sent.
-        items: payloads that have arrived and were not read yet.
-        waiter: whoever waits for any of this; belongs to the hub.
     """
 
-    __slots__ = ("granted", "items", "used", "waiter")
+    __slots__ = ("granted", "used")
 
     def __init__(self) -> None:
         self.granted = STREAM_ITEMS
         self.used = 0
-        self.items: deque[bytes] = deque()
-        self.waiter: Any = None
 
     def credit(self) -> int:
         """Items that may be sent now."""
@@ -129,6 +125,50 @@ class PendingCall:
         self.nested: deque[Message] = deque()
         self.waiter: Any = None
 
+    def is_done(self) -> bool:
+        """Whether what its thread waits for is there."""
+        return self.answer is not None
+
     def is_ready(self) -> bool:
         """Whether its thread has something to do."""
-        return self.answer is not None or bool(self.nested)
+        return self.is_done() or bool(self.nested)
+
+
+class PendingStream(PendingCall):
+    """A STREAM of ours, of which each item and the end are waited for.
+
+    Attributes: items: payloads that have arrived and were not read yet.
+    """
+
+    __slots__ = ("items",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: deque[bytes] = deque()
+
+    def is_done(self) -> bool:
+        """Whether there is an item, or the end."""
+        return bool(self.items) or self.answer is not None
+
+
+class Producer:
+    """A STREAM of the node, on the way from its handler.
+
+    Attributes:
+        ident: its id.
+        origin: our call in whose service it is, 0 for none.
+        seconds: what one item may take.
+        iterator: what the handler returned, once it has been called.
+        is_parked: no thread looks after it: it waits for credit.
+        is_cancelled: nobody wants more of it; whoever looks after it next closes the iterator.
+    """
+
+    __slots__ = ("ident", "is_cancelled", "is_parked", "iterator", "origin", "seconds")
+
+    def __init__(self, ident: int, origin: int, seconds: float) -> None:
+        self.ident = ident
+        self.origin = origin
+        self.seconds = seconds
+        self.iterator: Any = None
+        self.is_parked = False
+        self.is_cancelled = False

@@ -53,7 +53,7 @@ DRAIN_POLL_SECONDS = 0.02  # a leader looks this often whether the last exchange
 NODE_ERROR = "error_from_node"
 
 # What a worker that runs applications in threads does not take.
-_UNSERVED = (WEBSOCKET, TEXT, BINARY, CLOSE, STREAM, ITEM, ITEM_CREDIT)
+_UNSERVED = (WEBSOCKET, TEXT, BINARY, CLOSE)
 
 Fail: TypeAlias = Callable[["Hub", ProtocolError], NoReturn]
 
@@ -77,6 +77,9 @@ class Hub(CallHub):
         awaited: those of them that an event loop waits for.
         deadlines: the node's calls that wait for our answer, with the monotonic time until which
             they do.
+        producers: the node's streams that are not over, by id.
+        helpers: what threads wait for that would run other calls meanwhile.
+        abandoned: calls and streams of ours that nobody reads any more, until REVOKE is sent.
         origins: for each thread that runs work, by its ident, the exchange it serves or 0.
         boot: BOOT, once it is there.
         taken: grows whenever a thread takes work; the end of the boot counts, too.
@@ -94,8 +97,6 @@ class Hub(CallHub):
         self.origins: dict[int, int] = {}
         self.boot: Message | None = None
         self.taken = 0
-        self.busy = 1
-        self.thread_count = 1
         self.drained = False
         self.ring: Callable[[], None] = _nobody
         self.endings: dict[int, list[Callable[[], None]]] = {}
@@ -118,6 +119,9 @@ class Hub(CallHub):
             FAULT: self._answer,
             REVOKE: self._revoke,
             EVENT: _take_note,  # until something subscribes
+            STREAM: self._stream,
+            ITEM: self._item,
+            ITEM_CREDIT: self._item_credit,
             DRAIN: self._drain,
             ERROR: _node_error,
             **dict.fromkeys(_UNSERVED, _refuse),
@@ -255,12 +259,6 @@ class Hub(CallHub):
                     self.flush_all()
             finally:
                 threads.resign()
-
-    def is_full(self) -> bool:
-        """Whether no thread is free to take work, or to read."""
-        if self.threads.owner is not None and self.work:
-            return True
-        return self.busy >= self.thread_count
 
     def hand_back(self, taken: int) -> None:
         """Gives the node what nobody here will start soon, unless some was started since

@@ -55,6 +55,7 @@ class Leadership:
             never while blocking.
         idle: threads asleep that want work.
         blocked: threads asleep that want something of their own.
+        work: what idle threads want.
         poll_seconds: when set, a leader reads for at most this long before it looks around.
         owner: ident of the one thread that may lead, that of an event loop; None: any may.
     """
@@ -68,7 +69,7 @@ class Leadership:
         self._owner_waiter: Waiter | None = None
         self._reader = reader
         self._handle = handle
-        self._work = work
+        self.work = work
         self._leading = False
 
     def try_to_lead(self) -> bool:
@@ -171,7 +172,7 @@ class Leadership:
 
     def rebalance(self) -> None:
         """Wakes the one sleeper that the invariant asks for. The caller holds the mutex."""
-        if self.idle and (self._work or not self._leading):
+        if self.idle and (self.work or not self._leading):
             self.wake(next(iter(self.idle)))
         elif self.blocked and not self._leading:
             self.wake(next(iter(self.blocked)) if self.owner is None else self._owner_waiter)

@@ -29,6 +29,7 @@ class Request(NamedTuple, Generic[T]):
         positional, keyword: its arguments, values with an Erlang term.
         read: makes the result of the operation from the service's.
         timeout_ms: milliseconds the caller waits.
+        what: what errors call it; empty: the operation's name.
     """
 
     service: str
@@ -36,6 +37,7 @@ class Request(NamedTuple, Generic[T]):
     keyword: dict[str, Any]
     read: Callable[[Any], T]
     timeout_ms: int = DEFAULT_TIMEOUT_MS
+    what: str = ""
 
 
 def synchronous(operation: Callable[P, Request[T]]) -> Callable[P, T]:
@@ -44,8 +46,8 @@ def synchronous(operation: Callable[P, Request[T]]) -> Callable[P, T]:
 
     @wraps(operation)
     def carry_out(*args: P.args, **kwargs: P.kwargs) -> T:
-        service, positional, keyword, read, timeout_ms = operation(*args, **kwargs)
-        return read(_calls.call_service(service, positional, keyword, timeout_ms, name))
+        service, positional, keyword, read, timeout_ms, what = operation(*args, **kwargs)
+        return read(_calls.call_service(service, positional, keyword, timeout_ms, what or name))
 
     return described(carry_out, operation, "hornbeam_erlang")
 
@@ -59,8 +61,9 @@ def asynchronous(operation: Callable[P, Request[T]]) -> Callable[P, Coroutine[An
 
     @wraps(operation)
     async def carry_out(*args: P.args, **kwargs: P.kwargs) -> T:
-        service, positional, keyword, read, timeout_ms = operation(*args, **kwargs)
-        found = await _calls.call_service_async(service, positional, keyword, timeout_ms, name)
+        service, positional, keyword, read, timeout_ms, what = operation(*args, **kwargs)
+        what = what or name
+        found = await _calls.call_service_async(service, positional, keyword, timeout_ms, what)
         return read(found)
 
     return described(carry_out, operation, "hornbeam_erlang.aio")

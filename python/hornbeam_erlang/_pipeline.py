@@ -115,7 +115,7 @@ class Pipeline(Batch):
         traceback: TracebackType | None,
     ) -> None:
         if self._is_due(kind):
-            service, positional, keyword, read, timeout_ms = self._request()
+            service, positional, keyword, read, timeout_ms, _ = self._request()
             read(_calls.call_service(service, positional, keyword, timeout_ms, "pipeline"))
 
 
@@ -132,7 +132,7 @@ class AsyncPipeline(Batch):
         traceback: TracebackType | None,
     ) -> None:
         if self._is_due(kind):
-            service, positional, keyword, read, timeout_ms = self._request()
+            service, positional, keyword, read, timeout_ms, _ = self._request()
             call = _calls.call_service_async
             read(await call(service, positional, keyword, timeout_ms, "pipeline"))
 

@@ -123,7 +123,6 @@ class CallSession:
         if flow.credit() <= 0:
             raise bad_state(message, f"more than the {flow.granted} items granted")
         flow.used += 1
-        flow.items.append(message[2])
         return True
 
     def _is_served(self, message: Message) -> bool:

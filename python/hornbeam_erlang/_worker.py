@@ -19,7 +19,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NoReturn, TypeAlias
 
-from . import _calls, codec
+from . import _calls, _hooks, _producers, _served, codec
 from ._attendant import Attendant
 from ._config import Config, parse_config
 from ._hub import NODE_ERROR, Hub
@@ -29,12 +29,10 @@ from ._logging import install_fallback
 from ._transport import EXIT_PROTOCOL, Transport, end_process
 from ._version import __version__
 from ._wire import (
-    CALL,
     ERROR,
     FAILED,
     HELLO,
     OPEN,
-    READY,
     VERSION_MAX,
     VERSION_MIN,
     Message,
@@ -127,6 +125,7 @@ def _serve_wsgi(hub: Hub, config: Config) -> None:
     gc.collect()
     gc.freeze()
     serve = WSGI(hub, application, config).serve
+    _producers.install()
     hub.thread_count = config.threads
     _ready(hub)
     for number in range(2, config.threads + 1):
@@ -147,11 +146,9 @@ def _serve_asgi(hub: Hub, transport: Transport, config: Config) -> None:
 
 
 def _ready(hub: Hub) -> None:
-    _calls.connect(hub)
     hub.taken += 1
     hub.busy = 0
-    hub.send((READY, {}))
-    hub.flush()
+    _hooks.announce(hub)
 
 
 def _run(hub: Hub, serve: Serve) -> None:
@@ -179,7 +176,4 @@ def _work(hub: Hub, serve: Serve) -> None:
             outbox.flush_if_due()
             continue
         origins[thread] = 0
-        if message[0] == CALL:
-            _calls.serve_call(hub, message)
-        else:
-            _calls.serve_cast(message)
+        _served.serve(hub, message)

@@ -8,16 +8,20 @@ have done it all the same.
 
 from __future__ import annotations
 
-from . import _cache, _pubsub, _state
+from . import _cache, _executions, _pubsub, _state
 from ._operations import asynchronous, twin
 from ._pipeline import AsyncPipeline
 
 __all__ = [
+    "await_result",
     "cache_clear",
     "cache_stats",
     "cached",
+    "call",
     "decr",
     "delete",
+    "execute",
+    "execute_async",
     "get",
     "incr",
     "pipeline",
@@ -39,6 +43,7 @@ __all__ = [
     "state_set",
     "state_set_multi",
     "state_update",
+    "stream",
     "subscribe",
     "subscription",
 ]
@@ -51,6 +56,8 @@ publish = asynchronous(_pubsub.publish)
 receive_pubsub = twin(_pubsub.receive_pubsub_async, _pubsub.receive_pubsub)
 subscribe = twin(_pubsub.subscribe_async, _pubsub.subscribe)
 subscription = twin(_pubsub.subscription_async, _pubsub.subscription)
+
+stream = twin(_executions.stream_in_loop, _executions.stream)
 
 state_add = asynchronous(_state.state_add)
 state_cas = asynchronous(_state.state_cas)
@@ -67,6 +74,11 @@ state_scan = asynchronous(_state.state_scan)
 state_set = asynchronous(_state.state_set)
 state_set_multi = asynchronous(_state.state_set_multi)
 state_update = asynchronous(_state.state_update)
+
+call = asynchronous(_executions.call)
+execute = asynchronous(_executions.execute)
+execute_async = asynchronous(_executions.execute_async)
+await_result = asynchronous(_executions.await_result)
 
 get = state_get
 set = state_set

@@ -6,7 +6,7 @@ import time
 from wsgiref.validate import validator
 
 import hornbeam_erlang
-from hornbeam_erlang._calls import register_service
+from hornbeam_erlang._served import register_service
 
 
 def descend(depth):

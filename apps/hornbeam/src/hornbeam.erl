@@ -94,6 +94,7 @@ claim_pool(Options, #{workers := Size} = Config) ->
     ok = hornbeam_pubsub_registry:configure(Config),
     PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
     Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
+    ok = hornbeam_tasks:configure(Config),
     case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of
         {ok, Supervisor} -> {ok, Pool, Supervisor};
         {error, _} = Error -> undo(Error)

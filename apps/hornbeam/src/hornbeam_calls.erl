@@ -1,109 +1,114 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Calls between a node and one worker, in both directions, any number at once.
+%% @doc Calls and streams between a node and one worker, in both directions, any number at once.
 %%
-%% call/4 and cast/3 run in the calling process; everything else in the worker process, which owns
-%% the state. A service called by the worker runs here if its work is bounded, else in a process of
-%% its own (`hornbeam_services') with a timer for the caller's deadline; a late answer meets no
-%% entry and is dropped.
+%% Runs in the worker process, which owns the state; callers use `hornbeam_caller'. A service
+%% called by the worker runs here if its work is bounded, else in a process of its own
+%% (`hornbeam_services') with a timer for the caller's deadline. A call of a handler that lives in
+%% a worker goes straight to the process of that worker, its payload undecoded, and the answer
+%% comes straight back. A late answer meets no entry and is dropped.
 -module(hornbeam_calls).
 
--export([call/4, cast/3]).
--export([new/0, handle/3, event/3, down/3, fail_all/1]).
--export_type([state/0, fault/0, event/0]).
+-export([new/0, new/1, incarnation/1, handle/3, event/3, ready/1, down/3, fail_all/1]).
+-export_type([state/0, event/0, from/0, phase/0, key/0]).
 
 -include("hornbeam_wire.hrl").
 
-%% Name and details of FAULT, PROTOCOL.md section 4.3; or no worker to call, or no answer in time.
--type fault() :: {Name :: binary(), Details :: term()} | timeout | node_down | too_large | bad_term.
+%% A call of a worker. Its ids start anew with each process; what is late for an earlier one must
+%% not reach a call of the next.
+-type key() :: {Incarnation :: reference(), hornbeam_wire:call_id()}.
+
+%% Who asked: a process of the node, or a worker by its own call.
+-type from() :: {alias, reference()} | {call, pid(), key()}.
+
+%% `draining' takes no new work, but what is done for its own calls; calls of handlers wait for the
+%% next process of the worker, as they do while there is none.
+-type phase() :: up | draining | down.
 
 -type event() ::
-    {call, From :: reference(), pid(), Origin :: non_neg_integer(), timeout(), binary(), binary()}
+    {call, from(), hornbeam_caller:chain(), pos_integer(), Service :: binary(), Payload :: binary()}
+    %% A call (or stream) of a handler, counted in the load of the worker by whoever sends it.
+    | {hook, ?CALL | ?STREAM, from(), hornbeam_caller:chain(), pos_integer(), binary(), binary()}
     | {cast, binary(), binary()}
-    | {revoke, reference()}
-    | {done, hornbeam_wire:call_id(), hornbeam_wire:message()}
-    | {deadline, hornbeam_wire:call_id()}.
+    | {revoke, from()}
+    | {credit, from(), Items :: pos_integer()}
+    | {item, key(), Payload :: binary()}
+    | {done, key(), hornbeam_wire:message()}
+    | {deadline, key()}.
+
+-record(calling, {
+    from :: from(),
+    chain :: hornbeam_caller:chain(),
+    %% of a stream: items that the worker may still send
+    credit = none :: none | non_neg_integer(),
+    is_hook = false :: boolean()
+}).
+
+%% Serves a call of the worker: a process of ours, or another worker. Streams have no timer.
+-record(serving, {
+    by :: {process, pid(), Monitor :: reference()} | {worker, pid()},
+    timer = none :: none | reference(),
+    %% of a stream: items that may still be sent to the worker
+    credit = none :: none | non_neg_integer()
+}).
 
 -record(state, {
+    incarnation = make_ref() :: reference(),
+    %% where the handlers' calls that are open are counted
+    counter = none :: none | hornbeam_pool:counter(),
     last_id = 0 :: non_neg_integer(),
-    %% our calls, by id: the alias that waits
-    calling = #{} :: #{hornbeam_wire:call_id() => reference()},
-    %% the worker's calls, by id: process, monitor, timer
-    serving = #{} :: #{hornbeam_wire:call_id() => {pid(), reference(), reference()}},
+    %% our calls, by id, and their ids by who asked
+    calling = #{} :: #{hornbeam_wire:call_id() => #calling{}},
+    ids = #{} :: #{from() => hornbeam_wire:call_id()},
+    %% streams of ours that were given up and not answered yet: their items may have crossed that
+    revoked = #{} :: #{hornbeam_wire:call_id() => []},
+    %% calls of handlers that wait for the next process, newest first
+    held = [] :: [event()],
+    %% the worker's calls, by id
+    serving = #{} :: #{hornbeam_wire:call_id() => #serving{}},
     %% highest id of a call of the worker
     seen = 0 :: non_neg_integer()
 }).
 -opaque state() :: #state{}.
 
+-type messages() :: [hornbeam_wire:message()].
+
 -define(MOST_OPEN, 65536).
-
-%% @doc See `hornbeam_worker:call/4'.
--spec call(pid(), binary(), [term()], pos_integer()) -> {ok, term()} | {error, fault()}.
-call(Worker, Service, Arguments, Timeout) ->
-    case hornbeam_wire:encode_value([Arguments, #{}]) of
-        {ok, Payload} ->
-            Ref = monitor(process, Worker, [{alias, reply_demonitor}]),
-            Call = {call, Ref, self(), origin(Worker), Timeout, Service, Payload},
-            Worker ! {hornbeam_calls, Call},
-            await(Ref, Worker, Timeout);
-        {error, too_large} ->
-            {error, too_large}
-    end.
-
-%% Set by `hornbeam_services' in the process of a service.
-origin(Worker) ->
-    case get(hornbeam_origin) of
-        {Worker, Id} -> Id;
-        _ -> 0
-    end.
-
-await(Ref, Worker, Timeout) ->
-    receive
-        {Ref, Answer} -> Answer;
-        {'DOWN', Ref, process, _, _} -> {error, node_down}
-    after Timeout ->
-        %% From here on the alias is dead: an answer on its way is dropped.
-        _ = demonitor(Ref, [flush]),
-        Worker ! {hornbeam_calls, {revoke, Ref}},
-        receive
-            {Ref, Answer} -> Answer
-        after 0 -> {error, timeout}
-        end
-    end.
-
-%% @doc See `hornbeam_worker:cast/3'.
--spec cast(pid(), binary(), [term()]) -> ok | {error, too_large}.
-cast(Worker, Service, Arguments) ->
-    case hornbeam_wire:encode_value([Arguments, #{}]) of
-        {ok, Payload} ->
-            Worker ! {hornbeam_calls, {cast, Service, Payload}},
-            ok;
-        {error, too_large} = Error ->
-            Error
-    end.
+-define(WINDOW, 16).
 
 -spec new() -> state().
-new() -> #state{}.
+new() -> new(none).
+
+%% @doc For the next operating-system process of a worker. Counter: see `hornbeam_pool:calls/2'.
+-spec new(none | hornbeam_pool:counter()) -> state().
+new(Counter) -> #state{counter = Counter}.
+
+%% @doc Which process of the worker this is, as chains name it.
+-spec incarnation(state()) -> reference().
+incarnation(#state{incarnation = Incarnation}) -> Incarnation.
+
+%%% What the worker says
 
 %% @doc A message of the worker about a call; the messages are answers for it.
 -spec handle(hornbeam_wire:message(), Worker :: pid(), state()) ->
-    {ok, [hornbeam_wire:message()], state()} | {error, hornbeam_wire:error()}.
+    {ok, messages(), state()} | {error, hornbeam_wire:error()}.
 handle({?RESULT, Id, Payload}, _, State) ->
-    {ok, [], answered(Id, result(Payload), State)};
+    {ok, [], answered(Id, {result, Payload}, State)};
 handle({?FAULT, Id, Name, Payload}, _, State) ->
-    {ok, [], answered(Id, {error, fault(Name, Payload)}, State)};
-handle({?CALL, Id, _, _, _, _}, _, #state{seen = Seen}) when Id =< Seen ->
-    {error, {bad_state, <<"call ", (integer_to_binary(Id))/binary, " reuses an id">>}};
-handle({?CALL, Id, _, _, _, _}, _, #state{serving = Serving} = State) when
-    map_size(Serving) >= ?MOST_OPEN
+    {ok, [], answered(Id, {fault, Name, Payload}, State)};
+handle({?ITEM, Id, Payload}, _, #state{calling = Calling} = State) ->
+    item(Id, Payload, Calling, State);
+handle({Code, Id, Origin, Timeout, Service, Payload}, Worker, State) when
+    Code =:= ?CALL; Code =:= ?STREAM
 ->
-    {ok, [fault_message(Id, <<"overloaded">>)], State#state{seen = Id}};
-handle({?CALL, Id, Origin, Timeout, Service, Payload}, Worker, #state{serving = Serving} = State) ->
-    case hornbeam_services:call(Worker, Id, Origin, Service, Payload) of
-        {done, Answer} ->
-            {ok, [Answer], State#state{seen = Id}};
-        {running, Pid, Monitor} ->
-            Timer = erlang:send_after(Timeout, Worker, {hornbeam_calls, {deadline, Id}}),
-            {ok, [], State#state{seen = Id, serving = Serving#{Id => {Pid, Monitor, Timer}}}}
+    #state{seen = Seen, serving = Serving} = State,
+    if
+        Id =< Seen ->
+            bad_state(<<"call ", (integer_to_binary(Id))/binary, " reuses an id">>);
+        map_size(Serving) >= ?MOST_OPEN ->
+            {ok, [fault_message(Id, <<"overloaded">>)], State#state{seen = Id}};
+        true ->
+            Request = {Code, Id, Timeout, Service, Payload},
+            serve(Request, Origin, Worker, State#state{seen = Id})
     end;
 handle({?CAST, Service, Payload}, Worker, State) ->
     ok = hornbeam_services:cast(Worker, Service, Payload),
@@ -111,52 +116,169 @@ handle({?CAST, Service, Payload}, Worker, State) ->
 handle({?REVOKE, Id}, _, State) ->
     {Messages, State1} = stop(Id, <<"cancelled">>, State),
     {ok, Messages, State1};
+handle({?ITEM_CREDIT, Id, Items}, Worker, State) ->
+    credited(Id, Items, Worker, State);
 handle(Message, _, _) ->
-    {error, {bad_state, <<"message ", (integer_to_binary(element(1, Message)))/binary>>}}.
+    bad_state(<<"message ", (integer_to_binary(element(1, Message)))/binary>>).
+
+bad_state(Text) -> {error, {bad_state, Text}}.
 
 %% Unknown ids are calls that were given up: the answer crossed the revocation.
-answered(Id, Answer, #state{calling = Calling} = State) ->
-    case maps:take(Id, Calling) of
-        {Ref, Rest} ->
-            Ref ! {Ref, Answer},
-            State#state{calling = Rest};
+answered(Id, Answer, State) ->
+    case take(Id, State) of
+        {#calling{from = From}, Rest} ->
+            ok = tell(From, Answer),
+            Rest;
         error ->
-            State
+            State#state{revoked = maps:remove(Id, State#state.revoked)}
     end.
 
-result(Payload) ->
-    case hornbeam_wire:decode_value(Payload) of
-        {ok, Value} -> {ok, Value};
-        {error, bad_term} -> {error, bad_term}
+take(Id, #state{calling = Calling, ids = Ids} = State) ->
+    case maps:take(Id, Calling) of
+        {#calling{from = From, is_hook = IsHook} = Call, Rest} ->
+            ok = uncount(count(IsHook), State),
+            {Call, State#state{calling = Rest, ids = maps:remove(From, Ids)}};
+        error ->
+            error
     end.
 
-fault(Name, Payload) ->
-    case hornbeam_wire:decode_value(Payload) of
-        {ok, Details} -> {Name, Details};
-        {error, bad_term} -> {Name, #{}}
+count(true) -> 1;
+count(false) -> 0.
+
+uncount(0, _) -> ok;
+uncount(_, #state{counter = none}) -> ok;
+uncount(N, #state{counter = Counter}) -> hornbeam_pool:count(-N, Counter).
+
+tell({alias, Ref}, Answer) ->
+    Ref ! {Ref, Answer},
+    ok;
+tell({call, Pid, Key}, {item, Payload}) ->
+    Pid ! {hornbeam_calls, {item, Key, Payload}},
+    ok;
+tell({call, Pid, {_, Id} = Key}, {result, Payload}) ->
+    Pid ! {hornbeam_calls, {done, Key, {?RESULT, Id, Payload}}},
+    ok;
+tell({call, Pid, {_, Id} = Key}, {fault, Name, Payload}) ->
+    Pid ! {hornbeam_calls, {done, Key, {?FAULT, Id, Name, Payload}}},
+    ok.
+
+item(Id, Payload, Calling, State) ->
+    case Calling of
+        #{Id := #calling{credit = Credit, from = From} = Call} when
+            is_integer(Credit), Credit > 0
+        ->
+            ok = tell(From, {item, Payload}),
+            {ok, [], State#state{calling = Calling#{Id := Call#calling{credit = Credit - 1}}}};
+        _ when is_map_key(Id, State#state.revoked) ->
+            {ok, [], State};
+        #{Id := #calling{}} ->
+            bad_state(<<"item of call ", (integer_to_binary(Id))/binary, " without credit">>);
+        _ ->
+            bad_state(<<"item of ", (integer_to_binary(Id))/binary, ", which is no open stream">>)
     end.
 
-%% @doc An event of a caller, of a service or of a timer; Up tells whether there is a worker to
-%% talk to.
--spec event(event(), Up :: boolean(), state()) -> {[hornbeam_wire:message()], state()}.
-event({call, Ref, _, _, _, _, _}, false, State) ->
-    Ref ! {Ref, {error, node_down}},
-    {[], State};
-event({call, Ref, _Pid, Origin, Timeout, Service, Payload}, true, State) ->
-    #state{last_id = Last, calling = Calling} = State,
-    Id = Last + 1,
-    {[{?CALL, Id, Origin, Timeout, Service, Payload}],
-        State#state{last_id = Id, calling = Calling#{Id => Ref}}};
-event({cast, _, _}, false, State) ->
-    {[], State};
-event({cast, Service, Payload}, true, State) ->
-    {[{?CAST, Service, Payload}], State};
-event({revoke, Ref}, _, #state{calling = Calling} = State) ->
-    case [Id || {Id, R} <- maps:to_list(Calling), R =:= Ref] of
-        [Id] -> {[{?REVOKE, Id}], State#state{calling = maps:remove(Id, Calling)}};
-        [] -> {[], State}
+%% Where a call of the worker is served: a handler in a worker, or a service of the node.
+serve({Code, Id, Timeout, <<"execute/", Path/binary>> = Service, Payload}, Origin, Worker, State) ->
+    Chain = chain(Id, Origin, Worker, State),
+    case hornbeam_hooks_table:choose(Path, Worker) of
+        {ok, Provider} ->
+            From = {call, Worker, {State#state.incarnation, Id}},
+            Hook = {hook, Code, From, Chain, Timeout, <<"hook/", Path/binary>>, Payload},
+            Provider ! {hornbeam_calls, Hook},
+            {ok, [], serving(Id, {worker, Provider}, Code, Timeout, Worker, State)};
+        none ->
+            Context = hornbeam_services:context(Service, Chain, Origin),
+            run(Code, Id, Timeout, Context, Payload, State)
     end;
-event({done, Id, Message}, _, #state{serving = Serving} = State) ->
+serve({Code, Id, Timeout, Service, Payload}, Origin, Worker, State) ->
+    Chain = chain(Id, Origin, Worker, State),
+    run(Code, Id, Timeout, hornbeam_services:context(Service, Chain, Origin), Payload, State).
+
+run(Code, Id, Timeout, #{worker := Worker} = Context, Payload, State) ->
+    case hornbeam_services:call(Code, Context, Payload) of
+        {done, Answer} ->
+            {ok, [Answer], State};
+        {running, Pid, Monitor} ->
+            {ok, [], serving(Id, {process, Pid, Monitor}, Code, Timeout, Worker, State)}
+    end.
+
+serving(Id, By, ?CALL, Timeout, Worker, #state{serving = Serving} = State) ->
+    Deadline = {deadline, {State#state.incarnation, Id}},
+    Timer = erlang:send_after(Timeout, Worker, {hornbeam_calls, Deadline}),
+    State#state{serving = Serving#{Id => #serving{by = By, timer = Timer}}};
+serving(Id, By, ?STREAM, _, _, #state{serving = Serving} = State) ->
+    %% Its reader, who knows when it reads, watches over the time of each item.
+    State#state{serving = Serving#{Id => #serving{by = By, credit = ?WINDOW}}}.
+
+%% The calls of which this one is a part: it, and those in whose service it is made.
+chain(Id, Origin, Worker, #state{incarnation = Incarnation, calling = Calling}) ->
+    Own = {Worker, Incarnation, Id},
+    case Origin < 0 andalso maps:find(-Origin, Calling) of
+        {ok, #calling{chain = Outer}} -> [Own | Outer];
+        _ -> [Own]
+    end.
+
+%% For a stream that is over: the credit crossed its end.
+credited(Id, Items, Worker, #state{serving = Serving, seen = Seen} = State) ->
+    case Serving of
+        #{Id := #serving{credit = Credit, by = By} = Entry} when is_integer(Credit) ->
+            ok = pass_credit(Items, By, {call, Worker, {State#state.incarnation, Id}}),
+            Granted = Entry#serving{credit = Credit + Items},
+            {ok, [], State#state{serving = Serving#{Id := Granted}}};
+        _ when is_map_key(Id, Serving); Id > Seen ->
+            bad_state(<<"credit for ", (integer_to_binary(Id))/binary, ", which is no stream">>);
+        _ ->
+            {ok, [], State}
+    end.
+
+pass_credit(Items, {process, Pid, _}, _) ->
+    Pid ! {hornbeam_credit, Items},
+    ok;
+pass_credit(Items, {worker, Provider}, From) ->
+    Provider ! {hornbeam_calls, {credit, From, Items}},
+    ok.
+
+%%% What happens on the node
+
+%% @doc An event of a caller, of a service or of a timer.
+-spec event(event(), phase(), state()) -> {messages(), state()}.
+event({call, From, _, _, _, _}, down, State) ->
+    ok = tell(From, hornbeam_services:node_down()),
+    {[], State};
+event({call, From, Chain, Timeout, Service, Payload}, _, State) ->
+    call(?CALL, #calling{from = From, chain = Chain}, {Timeout, Service, Payload}, State);
+event({hook, Code, From, Chain, Timeout, Service, Payload} = Event, Phase, State) ->
+    case Phase =:= up orelse (Phase =:= draining andalso origin(Chain, State) > 0) of
+        true ->
+            Credit = proplists:get_value(Code, [{?STREAM, ?WINDOW}], none),
+            Call = #calling{from = From, chain = Chain, credit = Credit, is_hook = true},
+            call(Code, Call, {Timeout, Service, Payload}, State);
+        false ->
+            {[], State#state{held = [Event | State#state.held]}}
+    end;
+event({cast, _, _}, down, State) ->
+    {[], State};
+event({cast, Service, Payload}, _, State) ->
+    {[{?CAST, Service, Payload}], State};
+event({revoke, From}, _, State) ->
+    revoke(From, State);
+event({credit, From, Items}, _, #state{ids = Ids} = State) ->
+    case Ids of
+        #{From := Id} -> grant(Id, Items, State);
+        #{} -> {[], State}
+    end;
+%% What is for an earlier process comes to nothing.
+event({item, {Now, Id}, Payload}, _, #state{incarnation = Now, serving = Serving} = State) ->
+    case Serving of
+        #{Id := #serving{credit = Credit} = Entry} when is_integer(Credit) ->
+            %% Those that send items count, too.
+            _ = Credit > 0 orelse error({illegal_message, ?ITEM, Id}),
+            Left = Entry#serving{credit = Credit - 1},
+            {[{?ITEM, Id, Payload}], State#state{serving = Serving#{Id := Left}}};
+        #{} ->
+            {[], State}
+    end;
+event({done, {Now, Id}, Message}, _, #state{incarnation = Now, serving = Serving} = State) ->
     case maps:take(Id, Serving) of
         {Entry, Rest} ->
             forget(Entry),
@@ -164,29 +286,91 @@ event({done, Id, Message}, _, #state{serving = Serving} = State) ->
         error ->
             {[], State}
     end;
-event({deadline, Id}, _, State) ->
-    stop(Id, <<"timeout">>, State).
+event({deadline, {Now, Id}}, _, #state{incarnation = Now} = State) ->
+    stop(Id, <<"timeout">>, State);
+event({_, {Before, _}, _}, _, State) when is_reference(Before) ->
+    {[], State};
+event({deadline, _}, _, State) ->
+    {[], State}.
 
-%% A service is stopped at its caller's deadline: nobody waits for it any more.
+call(_, #calling{from = From, is_hook = IsHook}, _, #state{calling = Calling} = State) when
+    map_size(Calling) >= ?MOST_OPEN
+->
+    ok = uncount(count(IsHook), State),
+    Details = #{resource => <<"open calls of a worker">>, limit => ?MOST_OPEN},
+    ok = tell(From, {fault, <<"overloaded">>, term_to_binary(Details)}),
+    {[], State};
+call(Code, #calling{from = From, chain = Chain} = Call, {Timeout, Service, Payload}, State) ->
+    #state{last_id = Last, calling = Calling, ids = Ids} = State,
+    Id = Last + 1,
+    {[{Code, Id, origin(Chain, State), Timeout, Service, Payload}],
+        State#state{last_id = Id, calling = Calling#{Id => Call}, ids = Ids#{From => Id}}}.
+
+%% The worker's own call in whose service this is: the thread that waits for it runs what comes.
+origin(Chain, #state{incarnation = Incarnation}) ->
+    case lists:keyfind(Incarnation, 2, Chain) of
+        {_, _, Id} -> Id;
+        false -> 0
+    end.
+
+grant(Id, Items, #state{calling = Calling} = State) ->
+    case Calling of
+        #{Id := #calling{credit = Credit} = Call} when is_integer(Credit) ->
+            Granted = Calling#{Id := Call#calling{credit = Credit + Items}},
+            {[{?ITEM_CREDIT, Id, Items}], State#state{calling = Granted}};
+        #{} ->
+            {[], State}
+    end.
+
+revoke(From, #state{ids = Ids, held = Held} = State) ->
+    case Ids of
+        #{From := Id} ->
+            {#calling{credit = Credit}, Rest} = take(Id, State),
+            Revoked = maps:from_list([{Id, []} || is_integer(Credit)]),
+            {[{?REVOKE, Id}], Rest#state{revoked = maps:merge(Rest#state.revoked, Revoked)}};
+        #{} ->
+            Kept = [Event || Event <- Held, element(3, Event) =/= From],
+            ok = uncount(length(Held) - length(Kept), State),
+            {[], State#state{held = Kept}}
+    end.
+
+%% @doc There is a process that takes work: what waited for it goes out, in the order it came.
+-spec ready(state()) -> {messages(), state()}.
+ready(#state{held = []} = State) ->
+    {[], State};
+ready(#state{held = Held} = State) ->
+    Out = fun(Event, Before) -> event(Event, up, Before) end,
+    {Messages, After} = lists:mapfoldl(Out, State#state{held = []}, lists:reverse(Held)),
+    {lists:append(Messages), After}.
+
+%% What serves a call is stopped at its caller's deadline: nobody waits for it any more.
 stop(Id, Name, #state{serving = Serving} = State) ->
     case maps:take(Id, Serving) of
-        {{Pid, _, _} = Entry, Rest} ->
+        {Entry, Rest} ->
             forget(Entry),
-            exit(Pid, kill),
+            _ = abandon(Id, Entry, State),
             {[fault_message(Id, Name)], State#state{serving = Rest}};
         error ->
             {[], State}
     end.
 
-forget({_, Monitor, Timer}) ->
-    _ = erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
-    _ = demonitor(Monitor, [flush]),
-    ok.
+abandon(_, #serving{by = {process, Pid, _}}, _) ->
+    true = exit(Pid, kill);
+abandon(Id, #serving{by = {worker, Provider}}, #state{incarnation = Incarnation}) ->
+    Provider ! {hornbeam_calls, {revoke, {call, self(), {Incarnation, Id}}}}.
+
+forget(#serving{by = By, timer = Timer}) ->
+    _ = Timer =/= none andalso
+        erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
+    case By of
+        {process, _, Monitor} -> demonitor(Monitor, [flush]);
+        {worker, _} -> true
+    end.
 
 %% @doc The process of a service ended without an answer: somebody killed it.
--spec down(pid(), Reason :: term(), state()) -> {[hornbeam_wire:message()], state()}.
+-spec down(pid(), Reason :: term(), state()) -> {messages(), state()}.
 down(Pid, Reason, #state{serving = Serving} = State) ->
-    case [Id || {Id, {P, _, _}} <- maps:to_list(Serving), P =:= Pid] of
+    case [Id || {Id, #serving{by = {process, P, _}}} <- maps:to_list(Serving), P =:= Pid] of
         [Id] ->
             #{Id := Entry} = Serving,
             forget(Entry),
@@ -199,14 +383,19 @@ down(Pid, Reason, #state{serving = Serving} = State) ->
 fault_message(Id, Name) ->
     {?FAULT, Id, Name, term_to_binary(#{})}.
 
-%% @doc The worker is gone: callers get `node_down', services are stopped.
+%% @doc The worker is gone: callers get `node_down', what serves it is stopped.
 -spec fail_all(state()) -> ok.
-fail_all(#state{calling = Calling, serving = Serving}) ->
-    lists:foreach(fun(Ref) -> Ref ! {Ref, {error, node_down}} end, maps:values(Calling)),
+fail_all(#state{calling = Calling, held = Held, serving = Serving} = State) ->
+    Hooks = [From || #calling{from = From, is_hook = true} <- maps:values(Calling)],
+    Others = [From || #calling{from = From, is_hook = false} <- maps:values(Calling)],
+    Waiting = [element(3, Event) || Event <- Held],
+    ok = uncount(length(Hooks) + length(Waiting), State),
+    NodeDown = hornbeam_services:node_down(),
+    lists:foreach(fun(From) -> tell(From, NodeDown) end, Hooks ++ Others ++ Waiting),
     lists:foreach(
-        fun({Pid, _, _} = Entry) ->
+        fun({Id, Entry}) ->
             forget(Entry),
-            exit(Pid, kill)
+            abandon(Id, Entry, State)
         end,
-        maps:values(Serving)
+        maps:to_list(Serving)
     ).

@@ -5,7 +5,7 @@
 %% `hornbeam_link', which sends them.
 -module(hornbeam_handshake).
 
--export([new/3, hello/1, handle/2, about/1]).
+-export([new/3, hello/1, handle/2, about/1, hooks/1]).
 -export_type([state/0, versions/0, failure/0]).
 
 -include("hornbeam_wire.hrl").
@@ -25,6 +25,8 @@
     boot :: map(),
     %% what the worker said of itself in HELLO, and the version in force
     about = #{} :: map(),
+    %% what its program registered while it was loaded, of READY
+    hooks = [] :: [binary()],
     phase = hello :: hello | boot | ready
 }).
 -opaque state() :: #state{}.
@@ -60,8 +62,12 @@ handle([{?HELLO, Min, Max, Info} | Rest], Out, #state{phase = hello} = State) ->
             Error = {?ERROR, <<"version">>, <<"no version in common">>},
             {failed, Out ++ [Error], {version_mismatch, {Min, Max}, Ours}}
     end;
-handle([{?READY, _Info} | Rest], Out, #state{phase = boot} = State) ->
-    {ready, Out, Rest, State#state{phase = ready}};
+handle([{?READY, Info} | Rest], Out, #state{phase = boot} = State) ->
+    Hooks = maps:get(<<"hooks">>, Info, []),
+    case is_list(Hooks) andalso lists:all(fun is_binary/1, Hooks) of
+        true -> {ready, Out, Rest, State#state{phase = ready, hooks = Hooks}};
+        false -> refuse(bad_message, <<"READY: hooks are a list of binaries">>, Out)
+    end;
 handle([{?FAILED, Name, Text} | _], Out, #state{phase = boot}) ->
     {failed, Out, {app_failed, Name, Text}};
 handle([{?ERROR, Name, Text} | _], Out, _) ->
@@ -70,15 +76,19 @@ handle([{?BEAT} | Rest], Out, #state{phase = boot} = State) ->
     handle(Rest, Out, State);
 handle([Message | _], Out, #state{phase = Phase}) ->
     Text = io_lib:format("message ~b while waiting for ~s", [element(1, Message), awaited(Phase)]),
-    refuse(iolist_to_binary(Text), Out).
+    refuse(bad_state, iolist_to_binary(Text), Out).
 
 awaited(hello) -> "HELLO";
 awaited(boot) -> "READY".
 
-refuse(Text, Out) ->
-    {failed, Out ++ [{?ERROR, <<"bad_state">>, Text}], {protocol, {bad_state, Text}}}.
+refuse(Name, Text, Out) ->
+    {failed, Out ++ [{?ERROR, atom_to_binary(Name), Text}], {protocol, {Name, Text}}}.
 
 %% @doc `Info' of the worker's HELLO, with `<<"protocol">>', the version in force; empty before
 %% that.
 -spec about(state()) -> map().
 about(#state{about = About}) -> About.
+
+%% @doc Paths of the handlers that the program has registered so far, of READY.
+-spec hooks(state()) -> [binary()].
+hooks(#state{hooks = Hooks}) -> Hooks.

@@ -8,7 +8,7 @@
 
 -export([open/1, handshake/2, send/2, open_exchanges/2, started/1, forbid/1, allow/1]).
 -export([kill/1, close/1]).
--export([port/1, os_pid/1, about/1]).
+-export([port/1, os_pid/1, about/1, hooks/1]).
 -export_type([link/0, options/0]).
 
 -include("hornbeam_wire.hrl").
@@ -129,3 +129,6 @@ os_pid(#link{os_pid = OsPid}) -> OsPid.
 
 -spec about(link()) -> map().
 about(#link{handshake = Handshake}) -> hornbeam_handshake:about(Handshake).
+
+-spec hooks(link()) -> [binary()].
+hooks(#link{handshake = Handshake}) -> hornbeam_handshake:hooks(Handshake).

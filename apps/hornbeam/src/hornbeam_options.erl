@@ -51,6 +51,9 @@
     pubsub_backlog := pos_integer(),
     pubsub_backlog_bytes := pos_integer(),
     pubsub_backlog_age := pos_integer(),
+    %% Milliseconds.
+    task_result_ttl := pos_integer(),
+    task_limit := pos_integer(),
     pythonpath := [binary()],
     python := binary() | undefined,
     venv := binary() | undefined,

@@ -29,7 +29,8 @@
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
 options() ->
-    server() ++ tls() ++ workers() ++ limits() ++ state() ++ python() ++ asgi() ++ hooks().
+    server() ++ tls() ++ workers() ++ limits() ++ state() ++ tasks() ++ python() ++ asgi() ++
+        hooks().
 
 server() ->
     [
@@ -143,6 +144,16 @@ state() ->
             "The same in bytes; the newest message is kept whatever its size."),
         row(pubsub_backlog_age, {integer, 1, ?DAY}, 30000, "ms",
             "The same in time.")
+    ].
+
+tasks() ->
+    [
+        row(task_result_ttl, {integer, 1, ?DAY}, 3600000, "ms",
+            "How long the result of `execute_async` is kept. On one node the last start counts, "
+            "here and below."),
+        row(task_limit, {integer, 1, 1000000}, 10000, "",
+            "Tasks and results of tasks that there may be; the oldest result makes room for a new "
+            "task.")
     ].
 
 python() ->

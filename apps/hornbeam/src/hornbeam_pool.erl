@@ -7,11 +7,12 @@
 %% process outlives the operating-system processes that it starts, so the tuple is written once.
 -module(hornbeam_pool).
 
--export([new/2, delete/1, set_worker/3, lookup/1]).
+-export([new/2, delete/1, set_worker/3, lookup/1, name/1]).
 -export([claim/1, release/3, set_limits/3, load/2, limit/2]).
+-export([calls/2, count/2, busy/2]).
 -export([enqueued/2, queued/1, queue/1, set_queue/2, worker/2, workers/1, config/1]).
 -export([opened/1, closed/1, open_count/1, set_draining/1, is_draining/1]).
--export_type([pool/0, name/0, index/0, config/0]).
+-export_type([pool/0, name/0, index/0, config/0, counter/0]).
 
 %% One application, as it is mounted.
 -type name() :: term().
@@ -27,23 +28,25 @@
 -record(pool, {
     name :: name(),
     config :: config(),
-    %% ?QUEUED, ?OPEN, ?DRAINING; then for each worker load, limit and gather
+    %% ?QUEUED, ?OPEN, ?DRAINING; then for each worker load, limit, gather and calls
     counters :: atomics:atomics_ref()
 }).
 -opaque pool() :: #pool{}.
+-opaque counter() :: {atomics:atomics_ref(), pos_integer()}.
 
 -define(QUEUED, 1).
 -define(OPEN, 2).
 -define(DRAINING, 3).
--define(LOAD(I), (3 * (I) + 1)).
--define(LIMIT(I), (3 * (I) + 2)).
--define(GATHER(I), (3 * (I) + 3)).
+-define(LOAD(I), (4 * (I))).
+-define(LIMIT(I), (4 * (I) + 1)).
+-define(GATHER(I), (4 * (I) + 2)).
+-define(CALLS(I), (4 * (I) + 3)).
 
 %% @doc A pool without workers; `set_worker/3' and `set_queue/2' complete it.
 -spec new(name(), config()) -> pool().
 new(Name, #{size := Size} = Config) ->
     Pool = #pool{
-        name = Name, config = Config, counters = atomics:new(?GATHER(Size), [{signed, true}])
+        name = Name, config = Config, counters = atomics:new(?CALLS(Size), [{signed, true}])
     },
     persistent_term:put({?MODULE, Name}, Pool),
     Pool.
@@ -62,11 +65,15 @@ lookup(Name) ->
         Pool -> {ok, Pool}
     end.
 
+-spec name(pool()) -> name().
+name(#pool{name = Name}) -> Name.
+
 %% @doc A worker process has started, or started again: what an earlier one held is gone. Workers
 %% of a pool start one after the other, by their supervisor.
 -spec set_worker(index(), pid(), pool()) -> ok.
 set_worker(Index, Pid, #pool{name = Name, counters = C, config = #{size := Size}} = Pool) ->
     atomics:put(C, ?LOAD(Index), 0),
+    atomics:put(C, ?CALLS(Index), 0),
     ok = set_limits(Index, {0, 0}, Pool),
     None = erlang:make_tuple(Size, undefined),
     Workers = persistent_term:get({?MODULE, Name, workers}, None),
@@ -146,6 +153,20 @@ load(Index, #pool{counters = C}) -> atomics:get(C, ?LOAD(Index)).
 
 -spec limit(index(), pool()) -> integer().
 limit(Index, #pool{counters = C}) -> atomics:get(C, ?LIMIT(Index)).
+
+%% @doc Where the handlers' calls are counted that a worker has, or will have when their message
+%% arrives.
+-spec calls(index(), pool()) -> counter().
+calls(Index, #pool{counters = C}) -> {C, ?CALLS(Index)}.
+
+%% @doc N calls more (or less).
+-spec count(integer(), counter()) -> ok.
+count(N, {C, Position}) -> atomics:add(C, Position, N).
+
+%% @doc Requests and calls of handlers that a worker has.
+-spec busy(index(), pool()) -> integer().
+busy(Index, #pool{counters = C}) ->
+    atomics:get(C, ?LOAD(Index)) + atomics:get(C, ?CALLS(Index)).
 
 %% @doc Count N requests more (or less) in the queue; the new number.
 -spec enqueued(integer(), pool()) -> integer().

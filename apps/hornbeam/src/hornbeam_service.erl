@@ -21,13 +21,21 @@
     worker := pid(),
     %% Id of the call, 0 for a cast.
     call := non_neg_integer(),
+    %% Which process of the worker asks; with `call' it names the call. `undefined' for a cast.
+    incarnation := reference() | undefined,
+    %% The calls of which this one is a part.
+    chain := hornbeam_caller:chain(),
     %% Origin of the call: the id of an exchange, 0, or the negated id of a call of the node
     %% (PROTOCOL.md, section 4.3).
     exchange := integer()
 }.
 
 %% Dialyzer wants the spec of a handle/3 to name only those that it returns.
--type result() :: {ok, term()} | failure().
+-type result() ::
+    {ok, term()}
+    %% An answer that is encoded already.
+    | {encoded, hornbeam_caller:answer()}
+    | failure().
 -type failure() ::
     %% Failed as foreseen: RemoteError in Python, its class is `return'.
     {error, Reason :: term()}
@@ -43,6 +51,10 @@
 
 %% An exception is RemoteError in Python, with the stack.
 -callback handle(arguments(), keywords(), context()) -> result().
+
+%% The same with the arguments as they came, for what only passes them on.
+-callback handle_payload(Payload :: binary(), context()) -> result().
+-optional_callbacks([handle/3, handle_payload/2]).
 
 -spec fault(failure()) -> fault().
 fault({error, Reason}) -> fault(return, Reason, []);

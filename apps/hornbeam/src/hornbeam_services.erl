@@ -1,11 +1,12 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc What a worker may call on the node: the table of services, and where each of them runs.
 %%
-%% call/5 and cast/3 run in the worker process. An inline service runs there, too: no process, no
+%% call/3 and cast/3 run in the worker process. An inline service runs there, too: no process, no
 %% timer. Any other one, and an inline one with long arguments, runs in a process of its own.
 -module(hornbeam_services).
 
--export([call/5, cast/3, remote_error/4]).
+-export([context/3, call/3, cast/3, answer/2, guarded/3, stripped/1, remote_error/4]).
+-export([node_down/0]).
 
 -include("hornbeam_wire.hrl").
 -include_lib("kernel/include/logger.hrl").
@@ -16,6 +17,7 @@
 %% Name, where it runs, and the module, which documents the terms it takes.
 services() ->
     #{
+        <<"await_result">> => {process, hornbeam_tasks},
         <<"call">> => {process, hornbeam_functions},
         <<"publish">> => {process, hornbeam_pubsub_service},
         <<"subscribe">> => {process, hornbeam_pubsub_service},
@@ -28,6 +30,7 @@ services() ->
         <<"cache.get">> => {inline, hornbeam_cache_service},
         <<"cache.stats">> => {inline, hornbeam_cache_service},
         <<"cache.store">> => {process, hornbeam_cache_service},
+        <<"hooks">> => {inline, hornbeam_hooks_table},
         <<"state.add">> => {inline, hornbeam_state_service},
         <<"state.cas">> => {inline, hornbeam_state_service},
         <<"state.clear">> => {process, hornbeam_state_service},
@@ -45,48 +48,69 @@ services() ->
         <<"state.update">> => {inline, hornbeam_state_service}
     }.
 
--spec service(binary()) -> {inline | process, module()} | none.
+%% A `payload' service runs in a process, too, and gets its arguments as they came.
+-spec service(binary()) -> {inline | process | payload, module()} | none.
+service(<<"execute/", _/binary>>) -> {process, hornbeam_hooks_call};
+service(<<"task/", _/binary>>) -> {payload, hornbeam_tasks};
 service(Name) ->
     case services() of
         #{Name := Service} -> Service;
         _ -> none
     end.
 
-%% @doc Serve call Id of Worker. When it is done the message answers it; else the process that runs
-%% it is monitored, and its answer goes to the worker process.
--spec call(pid(), hornbeam_wire:call_id(), Origin :: integer(), binary(), binary()) ->
-    {done, hornbeam_wire:message()} | {running, pid(), reference()}.
-call(Worker, Id, Exchange, Service, Payload) ->
+%% @doc What a service is told of who asks: for the innermost call of the chain, or for a cast.
+-spec context(binary(), hornbeam_caller:chain(), Origin :: integer()) -> hornbeam_service:context().
+context(Service, [{Worker, Incarnation, Id} | _] = Chain, Exchange) ->
+    #{service => Service, worker => Worker, incarnation => Incarnation, call => Id,
+        exchange => Exchange, chain => Chain};
+context(Service, [], Exchange) ->
+    #{service => Service, worker => self(), incarnation => undefined, call => 0,
+        exchange => Exchange, chain => []}.
+
+%% @doc Serve a call (or stream) of a worker. When it is done the message answers it; else the
+%% process that runs it is monitored, and its answer goes to the worker process.
+-spec call(Code, hornbeam_service:context(), binary()) ->
+    {done, hornbeam_wire:message()} | {running, pid(), reference()}
+when
+    Code :: non_neg_integer().
+call(?STREAM, #{service := <<"execute/", _/binary>>} = Context, Payload) ->
+    start(Context, fun() -> hornbeam_hooks_call:stream_handle(Context, Payload) end);
+call(?STREAM, #{service := Service, call := Id}, _) ->
+    {done, result({not_registered, Service}, Id)};
+call(?CALL, #{service := Service, call := Id} = Context, Payload) ->
     case service(Service) of
         {inline, Module} when byte_size(Payload) =< ?MAX_INLINE ->
-            {done, answer(Module, context(Worker, Id, Exchange, Service), Payload)};
+            {done, answer(Module, Context, Payload)};
+        {payload, Module} ->
+            start(Context, fun() -> result(Module:handle_payload(Payload, Context), Id) end);
         {_, Module} ->
-            {Pid, Monitor} = spawn_monitor(fun() ->
-                put(hornbeam_origin, {Worker, Id}),
-                Answer = answer(Module, context(Worker, Id, Exchange, Service), Payload),
-                Worker ! {hornbeam_calls, {done, Id, Answer}}
-            end),
-            {running, Pid, Monitor};
+            start(Context, fun() -> answer(Module, Context, Payload) end);
         none ->
             {done, result({not_registered, Service}, Id)}
     end.
 
+start(#{worker := Worker, incarnation := Incarnation, call := Id, chain := Chain}, Run) ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        ok = hornbeam_caller:set_chain(Chain),
+        Worker ! {hornbeam_calls, {done, {Incarnation, Id}, Run()}}
+    end),
+    {running, Pid, Monitor}.
+
 %% @doc Run a service for a cast: nobody waits, so a failure is logged.
 -spec cast(pid(), binary(), binary()) -> ok.
 cast(Worker, Service, Payload) ->
-    Context = context(Worker, 0, 0, Service),
+    Context = (context(Service, [], 0))#{worker := Worker},
     case service(Service) of
         {inline, Module} when byte_size(Payload) =< ?MAX_INLINE ->
             noted(Service, answer(Module, Context, Payload));
+        {payload, _} ->
+            noted(Service, result({not_registered, Service}, 0));
         {_, Module} ->
             _ = spawn(fun() -> noted(Service, answer(Module, Context, Payload)) end),
             ok;
         none ->
             noted(Service, result({not_registered, Service}, 0))
     end.
-
-context(Worker, Id, Exchange, Service) ->
-    #{service => Service, worker => Worker, call => Id, exchange => Exchange}.
 
 noted(_, {?RESULT, _, _}) ->
     ok;
@@ -97,11 +121,26 @@ noted(Service, {?FAULT, _, Name, Details}) ->
         #{domain => [hornbeam, services]}
     ).
 
-answer(Module, #{call := Id} = Context, Payload) ->
+%% @doc Run the service in this process.
+-spec answer(hornbeam_service:context(), binary()) -> hornbeam_wire:message().
+answer(#{service := Service} = Context, Payload) ->
+    {_, Module} = service(Service),
+    answer(Module, Context, Payload).
+
+answer(Module, Context, Payload) ->
+    guarded(Context, Payload, fun(Arguments, Keywords) ->
+        Module:handle(Arguments, Keywords, Context)
+    end).
+
+%% @doc The message that answers a call which Run serves, with the arguments in Payload.
+-spec guarded(hornbeam_service:context(), binary(), Run) -> hornbeam_wire:message() when
+    Run :: fun((hornbeam_service:arguments(), hornbeam_service:keywords()) ->
+        hornbeam_service:result()).
+guarded(#{call := Id}, Payload, Run) ->
     case hornbeam_wire:decode_value(Payload) of
         {ok, [Arguments, Keywords]} when is_list(Arguments), is_map(Keywords) ->
             try
-                result(Module:handle(Arguments, Keywords, Context), Id)
+                result(Run(Arguments, Keywords), Id)
             catch
                 Class:Reason:Stack -> remote_error(Id, Class, Reason, Stack)
             end;
@@ -116,6 +155,10 @@ result({ok, Value}, Id) ->
         {ok, Payload} -> {?RESULT, Id, Payload};
         {error, too_large} -> result({bad_term, <<"the result is too large">>}, Id)
     end;
+result({encoded, {result, Payload}}, Id) ->
+    {?RESULT, Id, Payload};
+result({encoded, {fault, Name, Payload}}, Id) ->
+    {?FAULT, Id, Name, Payload};
 result(Failure, Id) ->
     fault(Id, hornbeam_service:fault(Failure)).
 
@@ -124,6 +167,17 @@ result(Failure, Id) ->
     hornbeam_wire:message().
 remote_error(Id, Class, Reason, Stack) ->
     fault(Id, hornbeam_service:fault(Class, Reason, Stack)).
+
+%% @doc The answer to a call that was with a worker when it ended.
+-spec node_down() -> hornbeam_caller:answer().
+node_down() ->
+    Details = #{node => atom_to_binary(node()), reason => <<"the worker ended">>},
+    {fault, <<"node_down">>, term_to_binary(Details)}.
+
+%% @doc An answer without the id of its call.
+-spec stripped(hornbeam_wire:message()) -> hornbeam_caller:answer().
+stripped({?RESULT, _, Payload}) -> {result, Payload};
+stripped({?FAULT, _, Name, Payload}) -> {fault, Name, Payload}.
 
 fault(Id, {Name, Details}) ->
     {?FAULT, Id, Name, term_to_binary(Details)}.

@@ -14,6 +14,9 @@ start_link() ->
 -spec init([]) -> {ok, []}.
 init([]) ->
     _ = ets:new(hornbeam_functions, [named_table, public, {read_concurrency, true}]),
+    _ = ets:new(hornbeam_hooks, [named_table, public, bag, {read_concurrency, true}]),
+    _ = ets:new(hornbeam_tasks, [named_table, public]),
+    _ = ets:new(hornbeam_tasks_finished, [named_table, public, ordered_set]),
     _ = ets:new(hornbeam_pubsub_channels, [
         named_table, public, ordered_set, {read_concurrency, true}
     ]),

@@ -66,14 +66,14 @@ event({Connection, _} = To, Event) ->
 %% @doc Call a service of the worker and wait for its answer, at most Timeout milliseconds. From
 %% inside a service that this very worker called, the call runs on the thread that waits for it.
 -spec call(pid(), Service :: binary(), Arguments :: [term()], Timeout :: pos_integer()) ->
-    {ok, term()} | {error, hornbeam_calls:fault()}.
+    {ok, term()} | {error, hornbeam_caller:fault()}.
 call(Worker, Service, Arguments, Timeout) ->
-    hornbeam_calls:call(Worker, Service, Arguments, Timeout).
+    hornbeam_caller:call(Worker, Service, Arguments, Timeout).
 
 %% @doc The same without an answer.
 -spec cast(pid(), Service :: binary(), Arguments :: [term()]) -> ok | {error, too_large}.
 cast(Worker, Service, Arguments) ->
-    hornbeam_calls:cast(Worker, Service, Arguments).
+    hornbeam_caller:cast(Worker, Service, Arguments).
 
 %% @doc State and figures, for `hornbeam:info/0'.
 -spec info(pid()) -> map().

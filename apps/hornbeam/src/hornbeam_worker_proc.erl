@@ -126,10 +126,11 @@ lifetime(#{max_requests := Max, max_requests_jitter := Jitter}) ->
 
 greeted({more, Link}, D) ->
     {keep_state, D#data{link = Link}};
-greeted({ready, Rest, Link}, D) ->
+greeted({ready, Rest, Link}, #data{traffic = T} = D) ->
     ?LOG_INFO((who(D))#{what => worker_started}, ?LOG_META),
     More = [{next_event, internal, {messages, Rest}} || Rest =/= []],
-    {next_state, ready, told(ready, D#data{link = Link}), More};
+    Ready = hornbeam_worker_traffic:ready(Link, T),
+    {next_state, ready, told(ready, D#data{link = Link, traffic = Ready}), More};
 greeted({failed, Reason}, D) ->
     boot_failed(Reason, D).
 
@@ -291,7 +292,7 @@ common(info, {Port, {exit_status, Status}}, State, #data{port = Port} = D) ->
     died(Status, State, D);
 common(info, {hornbeam_calls, Event}, State, #data{link = Link, traffic = T} = D) ->
     {keep_state, D#data{
-        traffic = hornbeam_worker_traffic:call_event(Event, is_up(State), Link, T)
+        traffic = hornbeam_worker_traffic:call_event(Event, phase(State), Link, T)
     }};
 common(info, {'DOWN', _, process, Pid, Reason}, _, #data{link = Link, traffic = T} = D) ->
     {keep_state, D#data{traffic = hornbeam_worker_traffic:call_down(Pid, Reason, Link, T)}};
@@ -310,6 +311,10 @@ common(info, {'EXIT', Pid, Reason}, _, D) when is_pid(Pid), Reason =/= shutdown 
 common(_, _, _, D) ->
     %% Ticks, frames and exits of an earlier process.
     {keep_state, D}.
+
+phase(draining) -> draining;
+phase(State) when State =:= ready; State =:= stalled -> up;
+phase(_) -> down.
 
 is_up(State) -> State =:= ready orelse State =:= stalled orelse State =:= draining.
 
@@ -360,6 +365,7 @@ failures(_, _) -> 0.
 terminate(Reason, State, #data{port = Port, link = Link} = D) ->
     _ = is_orderly(Reason) andalso is_up(State) andalso ended(Port, Link),
     #data{traffic = T} = bury(D),
+    ok = hornbeam_worker_traffic:closed(T),
     refuse_rest(T).
 
 %% After a crash of ours nobody knows what the process would still say.

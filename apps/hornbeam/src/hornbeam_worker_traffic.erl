@@ -12,7 +12,7 @@
 -export([open/3, refuse/2, events/3, close_websockets/4]).
 -export([packet/3, messages/3, call_event/4, call_down/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
--export([open_limit/1, close_limit/1, ask/2]).
+-export([open_limit/1, close_limit/1, ask/2, ready/2, closed/1]).
 -export([count/1, given/1, answered/1, silent_for/1, info/1]).
 -export_type([state/0, options/0, event/0]).
 
@@ -45,7 +45,7 @@
     index :: hornbeam_pool:index(),
     options :: options(),
     exchanges :: hornbeam_exchanges:state(),
-    calls = hornbeam_calls:new() :: hornbeam_calls:state(),
+    calls :: hornbeam_calls:state(),
     prefetch :: hornbeam_prefetch:state(),
     %% subscriptions of the process of now
     events = undefined :: pid() | undefined,
@@ -72,6 +72,7 @@ new(Pool, Index, Options) ->
         exchanges = hornbeam_exchanges:new(
             maps:with([timeout, response_window, request_window], Options)
         ),
+        calls = hornbeam_calls:new(hornbeam_pool:calls(Index, Pool)),
         prefetch = prefetch(Options),
         heard = now_ms()
     }).
@@ -84,11 +85,11 @@ prefetch(#{worker_class := asgi, max_concurrent := Max}) ->
 
 %% @doc The same for the next operating-system process of the worker.
 -spec renew(state()) -> state().
-renew(#traffic{pool = Pool, index = Index, options = Options, exchanges = X}) ->
+renew(#traffic{pool = Pool, index = Index, options = Options, exchanges = X, calls = Calls}) ->
     {ok, Events} = hornbeam_worker_events:start_link(self()),
     %% Ids go on: what a stream still says about an exchange of the last process means none of the
     %% next.
-    (new(Pool, Index, Options))#traffic{exchanges = X, events = Events}.
+    (new(Pool, Index, Options))#traffic{exchanges = X, calls = Calls, events = Events}.
 
 %%% Requests out
 
@@ -248,8 +249,8 @@ perform([], Released, Requeued) ->
 
 %%% Calls
 
-%% @doc An event of a caller, a service or a timer. Up: there is a worker that may be called.
--spec call_event(Event, Up :: boolean(), Link, state()) -> state() when
+%% @doc An event of a caller, a service or a timer.
+-spec call_event(Event, hornbeam_calls:phase(), Link, state()) -> state() when
     Event :: hornbeam_calls:event() | hornbeam_worker_events:event(),
     Link :: hornbeam_link:link() | undefined.
 call_event({events, Pid, Messages}, _, Link, #traffic{events = Pid} = T) ->
@@ -258,8 +259,20 @@ call_event({events, Pid, Messages}, _, Link, #traffic{events = Pid} = T) ->
 call_event({events, _, _}, _, _, T) ->
     %% Of an earlier process.
     T;
-call_event(Event, Up, Link, #traffic{calls = Calls} = T) ->
-    called(hornbeam_calls:event(Event, Up, Calls), Link, T).
+call_event(Event, Phase, Link, #traffic{calls = Calls} = T) ->
+    called(hornbeam_calls:event(Event, Phase, Calls), Link, T).
+
+%% @doc The worker is ready: its handlers are known from now on, and what has waited for them goes
+%% out.
+-spec ready(hornbeam_link:link(), state()) -> state().
+ready(Link, #traffic{pool = Pool, index = Index, calls = Calls} = T) ->
+    ok = hornbeam_hooks_table:started(Pool, Index, hornbeam_link:hooks(Link)),
+    called(hornbeam_calls:ready(Calls), Link, T).
+
+%% @doc The worker process ends.
+-spec closed(state()) -> ok.
+closed(#traffic{pool = Pool, index = Index}) ->
+    hornbeam_hooks_table:stopped(Pool, Index).
 
 %% @doc A monitored process has ended.
 -spec call_down(pid(), term(), hornbeam_link:link() | undefined, state()) -> state().
@@ -291,11 +304,13 @@ give_away(Link, #traffic{exchanges = X0} = T) ->
 %% told.
 -spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> state().
 fail_all(Started, #traffic{exchanges = X0, calls = Calls, events = Events} = T) ->
+    #traffic{pool = Pool, index = Index} = T,
     _ = is_pid(Events) andalso hornbeam_worker_events:stop(Events),
     {Effects, X} = hornbeam_exchanges:fail_all(Started, X0),
     ok = hornbeam_calls:fail_all(Calls),
     _ = carry_out(Effects, T),
-    T#traffic{exchanges = X, calls = hornbeam_calls:new(), events = undefined}.
+    New = hornbeam_calls:new(hornbeam_pool:calls(Index, Pool)),
+    T#traffic{exchanges = X, calls = New, events = undefined}.
 
 %%% The limit of the pool
 

@@ -16,24 +16,38 @@
     exchanges :: hornbeam_exchanges:state(),
     calls = hornbeam_calls:new() :: hornbeam_calls:state(),
     %% aliases of the calls that the vector makes, by id
-    callers = #{} :: #{pos_integer() => reference()},
+    callers = #{} :: #{pos_integer() => hornbeam_calls:from()},
     %% what the node has said and the vector has not come to yet
     said = [] :: [hornbeam_wire:message()]
 }).
 
 conversation_test_() ->
-    [{binary_to_list(Name), fun() -> run(C) end} || #{<<"name">> := Name} = C <- conversations()].
+    {setup, fun serve_numbers/0, fun stop/1,
+        [{binary_to_list(Name), fun() -> run(C) end}
+            || #{<<"name">> := Name} = C <- conversations()]}.
 
-%% The node has no state machine yet for streams of items and for events.
+%% The node has no state machine for events: they pass `hornbeam_worker_events'.
 conversations() ->
     [C || #{<<"steps">> := S} = C <- message_vectors:read("conversations.json", 200),
-        not lists:any(fun has_items/1, S)].
+        not lists:any(fun has_events/1, S)].
 
-has_items(#{<<"message">> := [Name | _]}) ->
-    lists:member(Name, [<<"STREAM">>, <<"ITEM">>, <<"ITEM_CREDIT">>, <<"EVENT">>,
-        <<"EVENT_CREDIT">>]);
-has_items(_) ->
+has_events(#{<<"message">> := [Name | _]}) ->
+    lists:member(Name, [<<"EVENT">>, <<"EVENT_CREDIT">>]);
+has_events(_) ->
     false.
+
+%% This process is the worker process that has the handler of streams.
+serve_numbers() ->
+    {ok, Tables} = hornbeam_tables:start_link(),
+    Pool = hornbeam_pool:new(?MODULE, #{size => 1, queue_limit => 0, queue_timeout => 1}),
+    ok = hornbeam_pool:set_worker(1, self(), Pool),
+    ok = hornbeam_hooks_table:started(Pool, 1, [<<"numbers">>]),
+    Tables.
+
+stop(Tables) ->
+    ok = hornbeam_pool:delete(?MODULE),
+    unlink(Tables),
+    gen_server:stop(Tables).
 
 run(#{<<"steps">> := [_ | _] = Steps} = Conversation) ->
     Outcome = lists:foldl(fun step/2, begin_with(Conversation), Steps),
@@ -95,6 +109,8 @@ step(#{<<"from">> := <<"node">>, <<"message">> := M} = Step, Node) ->
 
 %%% What the worker says
 
+heard({?STREAM, Id, Origin, Timeout, <<"numbers">>, Payload}, Error, Node) ->
+    heard({?STREAM, Id, Origin, Timeout, <<"execute/numbers">>, Payload}, Error, Node);
 heard(Message, none, Node) ->
     {ok, Heard} = handle(Message, Node),
     Heard;
@@ -156,15 +172,27 @@ say({?DRAIN} = Message, Node) ->
 say(Message, #node{exchanges = X} = Node) when ?IS_OF_EXCHANGE(element(1, Message)) ->
     {Out, Next} = say_exchange(Message, X),
     {Out, Node#node{exchanges = Next}};
-say({?CALL, Id, Origin, Timeout, Service, Payload}, #node{callers = Callers, phase = Phase} =
-    Node) ->
-    Ref = alias(),
-    Event = {call, Ref, self(), Origin, Timeout, Service, Payload},
-    {Out, Next} = hornbeam_calls:event(Event, Phase =:= serving, Node#node.calls),
-    {Out, Node#node{calls = Next, callers = Callers#{Id => Ref}}};
-say(Message, #node{calls = Calls, callers = Callers} = Node) ->
-    {Out, Next} = hornbeam_calls:event(call_event(Message, Callers), true, Calls),
+say({Code, Id, Origin, Timeout, Service, Payload}, #node{callers = Callers} = Node) when
+    Code =:= ?CALL; Code =:= ?STREAM
+->
+    From = {alias, alias()},
+    Chain = chain(Origin, Node),
+    Event =
+        case Code of
+            ?CALL -> {call, From, Chain, Timeout, Service, Payload};
+            ?STREAM -> {hook, ?STREAM, From, Chain, Timeout, Service, Payload}
+        end,
+    {Out, Next} = hornbeam_calls:event(Event, phase(Node), Node#node.calls),
+    {Out, Node#node{calls = Next, callers = Callers#{Id => From}}};
+say(Message, #node{calls = Calls} = Node) ->
+    {Out, Next} = hornbeam_calls:event(call_event(Message, Node), up, Calls),
     {Out, Node#node{calls = Next}}.
+
+phase(#node{phase = serving}) -> up;
+phase(_) -> down.
+
+chain(0, _) -> [];
+chain(Origin, #node{calls = Calls}) -> [{self(), hornbeam_calls:incarnation(Calls), Origin}].
 
 say_exchange({?OPEN, _, _, _, _, _, _, _, _, _} = Message, X) ->
     open(element(2, Message), hornbeam_wire:request(?REST_OF_OPEN(Message)), X);
@@ -181,9 +209,15 @@ open(Id, Request, X) ->
     {Open, Next} = hornbeam_exchanges:open({self(), Id}, Request, 0, X),
     {binary_to_term(iolist_to_binary(hornbeam_wire:encode_opens([Open]))), Next}.
 
-call_event({?REVOKE, Id}, Callers) -> {revoke, maps:get(Id, Callers, make_ref())};
+call_event({?REVOKE, Id}, Node) -> {revoke, caller(Id, Node)};
+call_event({?ITEM_CREDIT, Id, N}, Node) -> {credit, caller(Id, Node), N};
 call_event({?CAST, Service, Payload}, _) -> {cast, Service, Payload};
-call_event(Answer, _) -> {done, element(2, Answer), Answer}.
+call_event({?ITEM, Id, Payload}, Node) -> {item, key(Id, Node), Payload};
+call_event(Answer, Node) -> {done, key(element(2, Answer), Node), Answer}.
+
+caller(Id, #node{callers = Callers}) -> maps:get(Id, Callers, {alias, make_ref()}).
+
+key(Id, #node{calls = Calls}) -> {hornbeam_calls:incarnation(Calls), Id}.
 
 %%% What the node must not say
 
@@ -203,7 +237,9 @@ refuses({?BODY, _, _, _} = Message, Node) ->
         error:{illegal_body, _, _} -> ok
     end,
     stopped;
-refuses({Code, _, _} = Message, Node) when Code =:= ?TEXT; Code =:= ?BINARY ->
+refuses({Code, _, _} = Message, Node) when
+    Code =:= ?TEXT; Code =:= ?BINARY; Code =:= ?ITEM
+->
     try say(Message, Node) of
         {Out, _} -> ?assertEqual([], Out)
     catch
@@ -221,7 +257,8 @@ has_means({Code, _, _, _}, _) when Code =:= ?HELLO -> false;
 has_means({Code, _, _, _, _, _, _, _, _}, _) when Code =:= ?WEBSOCKET -> false;
 has_means(Message, _) when element(1, Message) =:= ?BOOT; element(1, Message) =:= ?OPEN -> false;
 has_means({?DRAIN}, _) -> false;
-has_means({?CALL, 1, _, _, _, _}, #node{phase = Phase}) -> Phase =/= serving;
+has_means({Code, 1, _, _, _, _}, #node{phase = Phase}) when Code =:= ?CALL; Code =:= ?STREAM ->
+    Phase =/= serving;
 has_means({?BODY, 1, true, <<>>}, _) -> false;
 has_means(_, _) -> true.
 
@@ -250,7 +287,7 @@ unspeakable_test() ->
             <<"DRAIN twice">>, <<"CALL of the node with an id that was used">>,
             <<"BODY for a request that came whole">>, <<"an origin that was never made">>,
             <<"BODY of a WebSocket">>, <<"WEBSOCKET with an id that was used">>,
-            <<"WEBSOCKET after DRAIN">>
+            <<"WEBSOCKET after DRAIN">>, <<"STREAM with an id that was used">>
         ]),
         lists:sort([Name || {Name, M, Node} <- Illegal, not has_means(M, Node)])
     ).

@@ -22,12 +22,13 @@ ask(Service, Arguments) -> ask(Service, Arguments, #{}).
 %% {inline | process, Answer}
 ask(Service, Arguments, Keywords) ->
     {ok, Payload} = hornbeam_wire:encode_value([Arguments, Keywords]),
-    case hornbeam_services:call(self(), 1, 0, Service, Payload) of
+    Context = hornbeam_services:context(Service, [{self(), make_ref(), 1}], 0),
+    case hornbeam_services:call(?CALL, Context, Payload) of
         {done, Answer} ->
             {inline, answer(Answer)};
         {running, _, _} ->
             receive
-                {hornbeam_calls, {done, 1, Answer}} -> {process, answer(Answer)}
+                {hornbeam_calls, {done, {_, 1}, Answer}} -> {process, answer(Answer)}
             after 5000 -> error(no_answer)
             end
     end.

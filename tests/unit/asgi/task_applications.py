@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 import hornbeam_erlang
-from hornbeam_erlang import _calls
+from hornbeam_erlang import _calls, _served
 from hornbeam_erlang._asgi_cycle import Cycle
 from unit.asgi.registry import Event, Receive, Send, answer, answer_json, application, notes
 
@@ -232,4 +232,4 @@ def plain(value: object) -> object:
 
 
 for service in (sleepy, asks, plain):
-    _calls.register_service(service.__name__, service)
+    _served.register_service(service.__name__, service)

@@ -20,7 +20,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import hornbeam_erlang
-from hornbeam_erlang import _calls
+from hornbeam_erlang import _calls, _served
 
 TEXT = [("Content-Type", "text/plain")]
 IMPORTED_AT = {"argv": list(sys.argv), "path": list(sys.path), "cwd": os.getcwd()}
@@ -271,6 +271,6 @@ def record(item: str) -> None:
 
 
 for service in (nested, sleepy, fails, fails_unprintably, exits, add, record):
-    _calls.register_service(service.__name__, service)
-_calls.register_service("unsendable", object)
-_calls.register_service("surrogates", lambda: fails("\udc80"))
+    _served.register_service(service.__name__, service)
+_served.register_service("unsendable", object)
+_served.register_service("surrogates", lambda: fails("\udc80"))

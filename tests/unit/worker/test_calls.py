@@ -169,7 +169,8 @@ def test_nested_calls(threads: int, depth: int) -> None:
         open_calls = []
         for number in range(1, depth + 1):
             _, call_id, origin, _, _, payload = node.expect(CALL)
-            assert origin == ident
+            # The innermost call of the node in whose service this one is made.
+            assert origin == (ident if number == 1 else 1 - number)
             (name, (left,)), _ = decoded(payload)
             assert (name, left) == ("nested", depth - number)
             open_calls.append(call_id)

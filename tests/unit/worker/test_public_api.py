@@ -10,8 +10,9 @@ import threading
 import pytest
 
 import hornbeam_erlang
-from hornbeam_erlang import _calls, _state, aio, errors, terms
-from hornbeam_erlang._calls import call_service, register_service, unregister_service
+from hornbeam_erlang import _calls, _served, _state, aio, errors, terms
+from hornbeam_erlang._calls import call_service
+from hornbeam_erlang._served import register_service, unregister_service
 
 EXPECTED = {
     *errors.__all__,
@@ -23,6 +24,8 @@ EXPECTED = {
     *("get", "set", "delete", "incr", "decr", "pipeline"),
     *("publish", "subscribe", "unsubscribe", "receive_pubsub", "subscription", "lost_messages"),
     *("Published", "Subscription", "cached", "cache_clear", "cache_stats"),
+    *("register_hook", "hook", "unregister_hook", "unhook", "call_timeout"),
+    *("execute", "execute_async", "await_result", "stream", "stream_async"),
     *(name for name in vars(_state) if name.startswith("state_")),
 }
 
@@ -79,11 +82,42 @@ def test_async_twins() -> None:
         twin, function = getattr(aio, name), getattr(hornbeam_erlang, name)
         if name == "pipeline":
             continue
+        if name == "stream":
+            assert [*inspect.signature(twin).parameters] == [
+                *inspect.signature(function).parameters
+            ]
+            continue
         assert inspect.iscoroutinefunction(twin), name
         if name != "cached":  # what it computes with is awaited, too
             assert inspect.signature(twin) == inspect.signature(function)
         assert (twin.__doc__, twin.__module__) == (function.__doc__, "hornbeam_erlang.aio")
     assert {name for name in hornbeam_erlang.__all__ if name.startswith("state_")} < {*aio.__all__}
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 2**32])
+def test_call_timeout_out_of_range(timeout: int) -> None:
+    """A time that the protocol cannot carry is refused."""
+    block = hornbeam_erlang.call_timeout(timeout)
+    with pytest.raises(ValueError, match=f"timeout_ms is {timeout}, expected 1"):
+        block.__enter__()
+
+
+def test_hooks_outside_a_worker() -> None:
+    """A module that registers handlers can be imported anywhere; executing raises NotConnected."""
+    hornbeam_erlang.register_hook("h", len)
+    hornbeam_erlang.unregister_hook("h")
+    hornbeam_erlang.unregister_hook("h")
+    with pytest.raises(hornbeam_erlang.NotConnected, match=r"execute\('h', 'x'\)"):
+        hornbeam_erlang.execute("h", "x")
+    with pytest.raises(hornbeam_erlang.NotConnected, match="stream: this process is not"):
+        next(hornbeam_erlang.stream("h", "x"))
+
+
+@pytest.mark.parametrize("path", ["", 1, None])
+def test_hook_without_a_path(path: object) -> None:
+    """A path is a text that is not empty."""
+    with pytest.raises(TypeError, match="app_path is"):
+        hornbeam_erlang.register_hook(path, len)  # type: ignore[arg-type]  # what is tested
 
 
 def test_async_outside_a_worker() -> None:
@@ -103,10 +137,10 @@ def test_services_are_replaced_and_taken_away() -> None:
     """A name has one service at a time."""
     register_service("twice", len)
     register_service("twice", max)
-    assert _calls._services[b"twice"] is max
+    assert _served._services[b"twice"] is max
     unregister_service("twice")
     unregister_service("twice")
-    assert b"twice" not in _calls._services
+    assert b"twice" not in _served._services
 
 
 def test_importing_starts_no_thread() -> None:

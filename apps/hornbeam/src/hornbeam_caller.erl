@@ -1,0 +1,150 @@
+%% SPDX-License-Identifier: Apache-2.0
+%% @doc Calls of a worker, from any process of the node: what the calling process does.
+%%
+%% The worker process (`hornbeam_calls') is told `{hornbeam_calls, Event}' and answers to an alias
+%% with encoded values, which are decoded here, where they are wanted. A late answer meets a dead
+%% alias. The process dictionary of a service knows for which calls it works (`hornbeam_chain'), so
+%% that a call back into a worker that waits runs on the thread that waits.
+-module(hornbeam_caller).
+
+-export([call/4, cast/3, hook/3, stream/4, outcome/1, chain/0, set_chain/1]).
+-export_type([chain/0, fault/0, answer/0]).
+
+-include("hornbeam_wire.hrl").
+
+%% The workers' calls in whose service something is done, the innermost first. An incarnation is
+%% one operating-system process of a worker: ids start anew with it.
+-type chain() :: [{pid(), Incarnation :: reference(), hornbeam_wire:call_id()}].
+
+%% Name and details of FAULT, PROTOCOL.md section 4.3; or no worker to call, or no answer in time.
+-type fault() :: {Name :: binary(), Details :: term()} | timeout | node_down | too_large | bad_term.
+
+%% What the worker process sends to the alias.
+-type answer() :: {result, Payload :: binary()} | {fault, Name :: binary(), Payload :: binary()}.
+
+%% Items that a stream may send before more are granted (PROTOCOL.md, section 4.3).
+-define(WINDOW, 16).
+
+%% @doc See `hornbeam_worker:call/4'.
+-spec call(pid(), binary(), [term()], pos_integer()) -> {ok, term()} | {error, fault()}.
+call(Worker, Service, Arguments, Timeout) ->
+    case hornbeam_wire:encode_value([Arguments, #{}]) of
+        {ok, Payload} ->
+            Ref = monitor(process, Worker, [{alias, reply_demonitor}]),
+            Call = {call, {alias, Ref}, chain(), Timeout, Service, Payload},
+            Worker ! {hornbeam_calls, Call},
+            outcome(await(Ref, Worker, Timeout));
+        {error, too_large} ->
+            {error, too_large}
+    end.
+
+%% @doc See `hornbeam_worker:cast/3'.
+-spec cast(pid(), binary(), [term()]) -> ok | {error, too_large}.
+cast(Worker, Service, Arguments) ->
+    case hornbeam_wire:encode_value([Arguments, #{}]) of
+        {ok, Payload} ->
+            Worker ! {hornbeam_calls, {cast, Service, Payload}},
+            ok;
+        {error, too_large} = Error ->
+            Error
+    end.
+
+%% @doc A call of a handler that `hornbeam_hooks_table' chose; the answer is not decoded.
+-spec hook(pid(), {Service :: binary(), Payload :: binary()}, pos_integer()) ->
+    answer() | {error, timeout | node_down}.
+hook(Worker, {Service, Payload}, Timeout) ->
+    Ref = monitor(process, Worker, [{alias, reply_demonitor}]),
+    Worker ! {hornbeam_calls, {hook, ?CALL, {alias, Ref}, chain(), Timeout, Service, Payload}},
+    await(Ref, Worker, Timeout).
+
+await(Ref, Worker, Timeout) ->
+    receive
+        {Ref, Answer} -> Answer;
+        {'DOWN', Ref, process, _, _} -> {error, node_down}
+    after Timeout ->
+        %% From here on the alias is dead: an answer on its way is dropped.
+        _ = demonitor(Ref, [flush]),
+        Worker ! {hornbeam_calls, {revoke, {alias, Ref}}},
+        receive
+            {Ref, Answer} -> Answer
+        after 0 -> {error, timeout}
+        end
+    end.
+
+%% @doc The same for a stream: Fun folds the items until it says stop. Timeout is for each item.
+-spec stream(pid(), {Service :: binary(), Payload :: binary()}, pos_integer(), {Fun, Acc}) ->
+    {ok, Acc} | {error, fault()}
+when
+    Fun :: fun((term(), Acc) -> {ok, Acc} | {stop, Acc}).
+stream(Worker, {Service, Payload}, Timeout, {Fun, Acc}) ->
+    Ref = monitor(process, Worker, [{alias, explicit_unalias}]),
+    Worker ! {hornbeam_calls, {hook, ?STREAM, {alias, Ref}, chain(), Timeout, Service, Payload}},
+    try
+        fold(Ref, {Worker, Timeout}, 0, Fun, Acc)
+    after
+        _ = unalias(Ref),
+        _ = demonitor(Ref, [flush]),
+        %% Of no effect when the stream has ended.
+        Worker ! {hornbeam_calls, {revoke, {alias, Ref}}},
+        flush(Ref)
+    end.
+
+fold(Ref, {Worker, Timeout} = From, Used, Fun, Acc) ->
+    receive
+        {Ref, {item, Payload}} -> folded(Payload, Ref, From, Used + 1, Fun, Acc);
+        {Ref, {result, _}} -> {ok, Acc};
+        {Ref, Answer} -> outcome(Answer);
+        {'DOWN', Ref, process, Worker, _} -> {error, node_down}
+    after Timeout -> {error, timeout}
+    end.
+
+folded(Payload, Ref, {Worker, _} = From, Used, Fun, Acc) ->
+    case hornbeam_wire:decode_value(Payload) of
+        {ok, Item} ->
+            case Fun(Item, Acc) of
+                {ok, Next} -> fold(Ref, From, grant(Used, Ref, Worker), Fun, Next);
+                {stop, Next} -> {ok, Next}
+            end;
+        {error, bad_term} = Error ->
+            Error
+    end.
+
+%% Half a window at a time.
+grant(Used, Ref, Worker) when Used * 2 >= ?WINDOW ->
+    Worker ! {hornbeam_calls, {credit, {alias, Ref}, Used}},
+    0;
+grant(Used, _, _) ->
+    Used.
+
+flush(Ref) ->
+    receive
+        {Ref, _} -> flush(Ref)
+    after 0 -> ok
+    end.
+
+%% @doc An encoded answer as its caller gets it.
+-spec outcome(answer() | {error, fault()}) -> {ok, term()} | {error, fault()}.
+outcome({result, Payload}) ->
+    hornbeam_wire:decode_value(Payload);
+outcome({fault, <<"node_down">>, _}) ->
+    {error, node_down};
+outcome({fault, Name, Payload}) ->
+    case hornbeam_wire:decode_value(Payload) of
+        {ok, Details} -> {error, {Name, Details}};
+        {error, bad_term} -> {error, {Name, #{}}}
+    end;
+outcome({error, _} = Error) ->
+    Error.
+
+%% @doc For which calls of workers this process works; set in the process of a service.
+-spec chain() -> chain().
+chain() ->
+    case get(hornbeam_chain) of
+        undefined -> [];
+        Chain -> Chain
+    end.
+
+-spec set_chain(chain()) -> ok.
+set_chain(Chain) ->
+    _ = put(hornbeam_chain, Chain),
+    ok.
