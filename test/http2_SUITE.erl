@@ -291,8 +291,13 @@ a_flood_of_resets(_) ->
 
 idle_time(_) ->
     doc("A connection without streams ends after keepalive, with GOAWAY; one with a long answer "
-        "does not."),
+        "does not; one on which no request comes, or half of one, ends after a second."),
     Port = do_start(#{keepalive => 0.3}),
+    ?assertEqual(no_error, raw_http2:rest(raw_http2:connect(Port))),
+    {ok, Half} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
+    ok = gen_tcp:send(Half, ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", cow_http2:settings(#{}),
+        <<5:24, 1:8, 0:8, 1:32, "abcde">>]),
+    _ = raw_http:rest(Half),
     {Id, C1} = raw_http2:get(<<"/slow_stream?500">>, raw_http2:connect(Port)),
     {[{Id, {200, <<"abc">>}}], C2} = raw_http2:responses(1, C1),
     {Next, C3} = raw_http2:get(<<"/">>, C2),

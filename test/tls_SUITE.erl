@@ -87,6 +87,15 @@ https(Config) ->
     ?assertEqual(iolist_to_binary(["https://127.0.0.1:", integer_to_list(Port)]), Address),
     await_idle().
 
+https_to_asgi(Config) ->
+    doc("The scope of an ASGI application says https, over HTTP/1.1 and HTTP/2."),
+    Port = hornbeam_case:start("tls_app:asgi", (do_options(Config))#{worker_class => asgi}),
+    Number = integer_to_list(Port),
+    ?assertEqual("https 1.1 " ++ Number ++ " [0]",
+        do_curl(Config, "--http1.1", do_url(Port, "/"))),
+    ?assertEqual("https 2 " ++ Number ++ " [0]", do_curl(Config, "--http2", do_url(Port, "/"))),
+    await_idle().
+
 several_addresses(Config) ->
     doc("TLS on every address: IPv4, another port, IPv6, a Unix socket."),
     Path = filename:join(os:getenv("TMPDIR", "/tmp"), "hornbeam-tls-" ++ os:getpid()),

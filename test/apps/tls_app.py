@@ -78,3 +78,12 @@ APPS = {"/file": file} | {
 
 def application(environ, start_response):
     return APPS[environ["PATH_INFO"]](environ, start_response)
+
+
+async def asgi(scope, receive, send):
+    """What the scope says of the connection."""
+    if scope["type"] != "http":
+        raise ValueError(f"no {scope['type']} here")
+    body = f"{scope['scheme']} {scope['http_version']} {scope['server'][1]}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})

@@ -54,7 +54,7 @@ negotiated(<<"http">>, _) ->
 
 %% The listener offers by ALPN only what is switched on. (RFC 7301, 3.2)
 begin_with(<<"h2">>, Connection) ->
-    serve(cowboy_http2, <<>>, Connection);
+    serve_http2(cowboy_http2, <<>>, Connection);
 begin_with(_, Connection) ->
     first_bytes(<<>>, Connection).
 
@@ -80,12 +80,16 @@ looked(Spoken, Bytes, #connection{opts = #{protocols := Protocols, hornbeam := E
     case {Spoken, Protocols, Edge} of
         {http2, [http], _} -> refuse(<<"HTTP/2 is switched off">>, C);
         {http2, [http2], #{scheme := <<"https">>}} -> refuse(<<"HTTP/2 needs ALPN">>, C);
-        {http2, [http2], _} -> serve(cowboy_http2, Bytes, C);
+        {http2, [http2], _} -> serve_http2(cowboy_http2, Bytes, C);
         %% Cowboy goes over to cowboy_http2, or answers that over TLS ALPN is needed.
-        {http2, _, _} -> serve(cowboy_http, Bytes, C);
+        {http2, _, _} -> serve_http2(cowboy_http, Bytes, C);
         {{http1, _}, [http2], _} -> refuse(<<"only HTTP/2 is spoken here">>, C);
         {{http1, Changed}, _, _} -> serve(cowboy_http, Changed, C)
     end.
+
+serve_http2(Protocol, Bytes, #connection{opts = Opts} = Connection) ->
+    ok = hornbeam_http2_streams:start(maps:get(request_timeout, Opts)),
+    serve(Protocol, Bytes, Connection).
 
 %% What has been read is put where Cowboy will look first: the socket is passive until then.
 serve(Protocol, Bytes, #connection{parent = Parent, ref = Ref, opts = Opts} = Connection) ->

@@ -176,7 +176,7 @@ info(_, _, refused) ->
 info(_, Message, {websocket, Socket}) ->
     websocket(hornbeam_websocket_stream:info(Message, Socket));
 info(_, {hornbeam, Worker, Id, Event}, #stream{phase = Phase} = Stream) when Phase =/= closed ->
-    event(Event, Stream#stream{worker = Worker, exchange = Id});
+    answered(event(Event, Stream#stream{worker = Worker, exchange = Id}));
 info(_, sent, Stream) ->
     {[], grant(Stream)};
 info(StreamID, body_ended, #stream{body = Body} = Stream) ->
@@ -223,8 +223,14 @@ terminate(StreamID, Reason, #stream{to = To, edge = #{pool := Pool}, body = Body
     cancel(<<"client_gone">>, Stream),
     hornbeam_pool:closed(Pool).
 
-ended(_, Reason, #stream{context = #{version := 'HTTP/2', keepalive := Keepalive}}) ->
-    hornbeam_http2_streams:ended(Reason, Keepalive);
+answered({_, #stream{phase = closed, req = #{version := 'HTTP/2'}, to = {_, Id}}} = Result) ->
+    ok = hornbeam_http2_streams:answered(Id),
+    Result;
+answered(Result) ->
+    Result.
+
+ended(Id, Reason, #stream{context = #{version := 'HTTP/2', keepalive := Keepalive}}) ->
+    hornbeam_http2_streams:ended(Id, Reason, Keepalive);
 ended(StreamID, _, _) ->
     hornbeam_http1_turn:ended(StreamID).
 
@@ -355,7 +361,7 @@ grant(Stream) ->
 refuse(Status, Reason, #stream{context = #{version := Version} = Context} = Stream) ->
     _ = Version =/= 'HTTP/2' andalso hornbeam_http1_turn:cut(),
     Commands = hornbeam_response:refuse(Status, Reason, Context#{close := true}),
-    {Commands, Stream#stream{phase = closed}}.
+    answered({Commands, Stream#stream{phase = closed}}).
 
 failed(Failure, #stream{phase = waiting} = Stream) ->
     #stream{context = Context} = unread(Stream),

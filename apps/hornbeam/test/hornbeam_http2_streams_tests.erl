@@ -29,8 +29,8 @@ limits_test_() ->
         end)},
         {"a stream that ends makes room", in_connection(fun() ->
             ?assertEqual([ok, ok, refuse], open(3, 2)),
-            ok = hornbeam_http2_streams:ended(normal, ?FOREVER),
-            ok = hornbeam_http2_streams:ended(normal, ?FOREVER),
+            ok = hornbeam_http2_streams:ended(1, normal, ?FOREVER),
+            ok = hornbeam_http2_streams:ended(1, normal, ?FOREVER),
             ?assertEqual([ok, refuse], open(2, 2))
         end)},
         {"four times the limit ends the connection", in_connection(fun() ->
@@ -45,7 +45,7 @@ cancelled_test_() ->
     Cancel = fun(N, Reason) ->
         [begin
             ok = hornbeam_http2_streams:opened(10),
-            ok = hornbeam_http2_streams:ended(Reason, ?FOREVER)
+            ok = hornbeam_http2_streams:ended(1, Reason, ?FOREVER)
         end || _ <- lists:seq(1, N)]
     end,
     [
@@ -67,22 +67,43 @@ idle_test_() ->
     [
         {"the idle time ends the connection when the last stream has ended", in_connection(fun() ->
             _ = open(2, 10),
-            ok = hornbeam_http2_streams:ended(normal, 0),
+            ok = hornbeam_http2_streams:ended(1, normal, 0),
             ?assertEqual(false, told_to_end()),
-            ok = hornbeam_http2_streams:ended(normal, 0),
+            ok = hornbeam_http2_streams:ended(1, normal, 0),
             receive
                 {'EXIT', _, {shutdown, idle}} -> ok
             after 5000 -> error(timeout)
             end
         end)},
+        {"so does the time for the first stream", in_connection(fun() ->
+            ok = hornbeam_http2_streams:start(0),
+            await_message(),
+            ?assertEqual(idle, told_to_end())
+        end)},
+        {"answers that are not taken let it run, a running stream stops it", in_connection(fun() ->
+            _ = open(2, 10),
+            ok = hornbeam_http2_streams:answered(1),
+            ?assertNot(is_idling()),
+            ok = hornbeam_http2_streams:answered(3),
+            ?assert(is_idling()),
+            _ = open(1, 10),
+            ?assertNot(is_idling()),
+            ok = hornbeam_http2_streams:ended(5, normal, 0),
+            ?assert(is_idling()),
+            ?assertEqual(false, told_to_end())
+        end)},
         {"a stream stops it, also when it has just run out", in_connection(fun() ->
             ok = hornbeam_http2_streams:opened(10),
-            ok = hornbeam_http2_streams:ended(normal, 0),
+            ok = hornbeam_http2_streams:ended(1, normal, 0),
             await_message(),
             ok = hornbeam_http2_streams:opened(10),
             ?assertEqual(false, told_to_end())
         end)}
     ].
+
+%% The timer of the connection, as the only thing in its dictionary that is a reference.
+is_idling() ->
+    lists:any(fun is_reference/1, tuple_to_list(get(hornbeam_http2_streams))).
 
 await_message() ->
     case process_info(self(), message_queue_len) of
