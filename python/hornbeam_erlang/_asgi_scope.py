@@ -75,6 +75,8 @@ class ScopeMaker:
         scope["subprotocols"] = [name.decode("latin-1") for name in subprotocols]
         scope["state"] = self._state.copy()
         scope["extensions"] = {"websocket.http.response": {}}
+        if version == b"1.1":
+            scope["extensions"]["hornbeam.topics"] = {}
         return scope
 
     def _remember(self, connection: bytes) -> Bases:

@@ -11,6 +11,7 @@ from typing import Any
 from ._asgi_cycle import ClientDisconnected, Event, event_type, out_of_order, shortened
 from ._asgi_headers import encode_headers, is_token
 from ._asgi_http import DONE, START, HTTPCycle
+from ._calls import call_service_async
 from ._flow import SocketFlow, Window
 from ._wire import (
     ACCEPT,
@@ -27,6 +28,10 @@ from ._wire import (
     Message,
 )
 from ._wsgi_headers import BadResponse
+
+# Of the extension `hornbeam.topics`: `topic`, and `prefix` for all topics that start so.
+JOIN, LEAVE = "hornbeam.topics.join", "hornbeam.topics.leave"
+TOPICS_TIMEOUT_MS = 5000
 
 # What became of the handshake, and of the socket.
 ASKED, ACCEPTED, DENIED, CLOSED = range(4)
@@ -49,15 +54,17 @@ class WebSocketCycle(HTTPCycle):
         state: what became of it so far.
         owed: credit to be granted for messages that were received.
         is_connected: whether `websocket.connect` was received.
+        has_topics: whether the extension `hornbeam.topics` works here (HTTP/1.1).
         closed: code and reason of the close that the application sent.
     """
 
-    __slots__ = ("closed", "flow", "is_connected", "owed", "state")
+    __slots__ = ("closed", "flow", "has_topics", "is_connected", "owed", "state")
 
     flow: SocketFlow
     state: int
     owed: int
     is_connected: bool
+    has_topics: bool
     closed: tuple[int, str]
 
     def __init__(self, connection: Any, message: Message) -> None:
@@ -73,6 +80,7 @@ class WebSocketCycle(HTTPCycle):
         self.state = ASKED
         self.owed = 0
         self.is_connected = False
+        self.has_topics = message[5] == b"1.1"
 
     def window(self) -> Window:
         return self.flow
@@ -135,6 +143,8 @@ class WebSocketCycle(HTTPCycle):
             self._accept(event)
         elif kind == "websocket.close" and state == ASKED:
             self._refuse()
+        elif kind in (JOIN, LEAVE) and state == ACCEPTED and self.has_topics:
+            await self._change_topics(event)
         elif kind.startswith("websocket.http.response.") and state in (ASKED, DENIED):
             await super().send({**event, "type": kind.removeprefix(_DENIAL)})
             self.state = DENIED
@@ -155,6 +165,12 @@ class WebSocketCycle(HTTPCycle):
             if self.state != ACCEPTED:  # closed by another task meanwhile
                 raise out_of_order(event, _EXPECTED[self.state])
         self.connection.send((code, self.ident, payload), len(payload))
+
+    async def _change_topics(self, event: Event) -> None:
+        kind = "prefix" if event.get("prefix") else "topic"
+        arguments = [self.ident, kind, event.get("topic")]
+        service = event["type"].removeprefix("hornbeam.")
+        await call_service_async(service, arguments, {}, TOPICS_TIMEOUT_MS, event["type"])
 
     def _left(self) -> ClientDisconnected:
         code, reason = self._end() or (ABNORMAL, "")

@@ -41,10 +41,10 @@ serve(<<"unsubscribe">>, [Id], Worker) ->
     ok = hornbeam_worker_events:unsubscribe(events(Worker), Id),
     undefined;
 serve(<<"topics.join">>, [Exchange, Kind, Topic], Worker) ->
-    _ = hornbeam_pubsub:attach(channel(Kind, Topic), socket(Exchange, Worker), socket),
+    ok = hornbeam_websocket_topics:join(socket(Exchange, Worker), channel(Kind, Topic)),
     undefined;
 serve(<<"topics.leave">>, [Exchange, Kind, Topic], Worker) ->
-    ok = hornbeam_pubsub:detach(channel(Kind, Topic), socket(Exchange, Worker)),
+    ok = hornbeam_websocket_topics:leave(socket(Exchange, Worker), channel(Kind, Topic)),
     undefined;
 serve(Service, _, _) ->
     throw({bad_term, <<Service/binary, ": arguments of other number or type than documented">>}).

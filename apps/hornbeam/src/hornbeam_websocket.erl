@@ -25,6 +25,7 @@
     names :: {atom(), atom(), atom(), atom()},
     pool :: hornbeam_pool:pool(),
     peer :: hornbeam_websocket_peer:peer(),
+    topics = hornbeam_websocket_topics:new() :: hornbeam_websocket_topics:topics(),
     %% The socket sends what it reads.
     reading = false :: boolean(),
     %% Due at the peer's next tick.
@@ -120,6 +121,13 @@ more_events(Events, N) ->
     after 0 -> lists:reverse(Events)
     end.
 
+other({hornbeam_channel, Channel}, State) ->
+    published(Channel, State);
+other({hornbeam_joined, Channel, Subscription}, #state{topics = Topics} = State) ->
+    Joined = hornbeam_websocket_topics:joined(Channel, Subscription, Topics),
+    published(Channel, State#state{topics = Joined});
+other({hornbeam_left, Channel}, #state{topics = Topics} = State) ->
+    State#state{topics = hornbeam_websocket_topics:left(Channel, Topics)};
 other({'EXIT', Parent, _}, #state{parent = Parent} = State) ->
     over(stop(State));
 other({'EXIT', _, _}, State) ->
@@ -149,6 +157,11 @@ events(Events, #state{peer = Peer0} = State) ->
         fun(Event, Acc) -> hornbeam_websocket_peer:event(Event, Now, Acc) end, Peer0, Events
     ),
     read(perform(lists:append(Effects), State#state{peer = Peer})).
+
+published(Channel, #state{peer = Peer0, topics = Topics0} = State) ->
+    {Messages, Topics} = hornbeam_websocket_topics:read(Channel, Topics0),
+    {Effects, Peer} = hornbeam_websocket_peer:published(Messages, Peer0),
+    perform(Effects, State#state{peer = Peer, topics = Topics}).
 
 tick(#state{peer = Peer0} = State) ->
     {Effects, Peer} = hornbeam_websocket_peer:tick(now_ms(), Peer0),

@@ -8,7 +8,8 @@
 %% stays in the buffer, and `reads/1' says that nothing more should be read.
 -module(hornbeam_websocket_peer).
 
--export([new/1, received/3, event/3, tick/2, next_tick/1, gone/2, shutdown/2, reads/1, worker/1]).
+-export([new/1, received/3, event/3, published/2, tick/2, next_tick/1, gone/2, shutdown/2]).
+-export([reads/1, worker/1]).
 -export_type([peer/0, options/0, effect/0]).
 
 -include("hornbeam_wire.hrl").
@@ -177,6 +178,14 @@ worker({abort, _, _}, Now, Peer) ->
     close(1011, <<"the application failed">>, Now, Peer);
 worker({failed, _}, Now, Peer) ->
     close(1012, <<"the worker died">>, Now, Peer).
+
+%% @doc Messages of topics that the client has joined; they cost the worker nothing.
+-spec published([{text | binary, binary()}], peer()) -> {[effect()], peer()}.
+published(Messages, #peer{phase = open, deflate = Deflate} = Peer) ->
+    Frames = [hornbeam_websocket_frames:encode(Kind, Data, Deflate) || {Kind, Data} <- Messages],
+    {[{send, Frame} || Frame <- Frames], Peer};
+published(_, Peer) ->
+    {[], Peer}.
 
 %% In quarters of the window, not per message.
 owe(Send, Bytes, #peer{owed = Owed, window = Window} = Peer) when (Owed + Bytes) * 4 >= Window ->
