@@ -258,6 +258,10 @@ class HTTPCycle(Cycle):
 
     # How it ends.
 
+    def returned(self) -> None:
+        super().returned()
+        self.body = None  # it knows the cycle
+
     def finish(self) -> None:
         if self.gone:
             self.abort(b"cancelled", "")
@@ -272,6 +276,7 @@ class HTTPCycle(Cycle):
     def raised(self, exc: BaseException) -> None:
         super().raised(exc)
         self.phase = DONE
+        self.body = None
 
     def _mismatch(self, count: object) -> LengthMismatch:
         return LengthMismatch(f"Content-Length is {self.length}, the body has {count} bytes")

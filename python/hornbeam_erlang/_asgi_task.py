@@ -152,35 +152,41 @@ _SEEN = object()  # stands for what the coroutine waited for first, once the tas
 
 
 class _Rest(Coroutine[Any, None, None]):
-    """What is left of a coroutine after its first step, for the task."""
+    """What is left of a coroutine after its first step, for the task.
+
+    Lets go of the task at the end, so that neither waits for the garbage collector.
+    """
 
     __slots__ = ("_runner", "_task")
 
     def __init__(self, runner: Runner, task: LazyTask) -> None:
         self._runner = runner
-        self._task = task
+        self._task: LazyTask | None = task
+
+    def _live(self) -> LazyTask:
+        task = self._task
+        if task is None or task.has_ended:
+            self._task = None
+            raise StopIteration
+        return task
 
     def send(self, value: None) -> Any:
-        task = self._task
-        if task.has_ended:
-            raise StopIteration
+        task = self._live()
         awaited, task.awaited = task.awaited, _SEEN
         if awaited is not _SEEN:
             return awaited
         try:
             return task.coroutine.send(value)
         except StopIteration:
-            self._end()
+            self._end(task)
             task.returned()
         except BaseException as exc:
-            self._end()
+            self._end(task)
             task.raised(exc)
         raise StopIteration
 
     def throw(self, exc: Any, *rest: Any) -> Any:
-        task = self._task
-        if task.has_ended:
-            raise StopIteration
+        task = self._live()
         awaited, task.awaited = task.awaited, _SEEN
         # Cancelled before it waited for anything: what it waits for is cancelled, as a task does.
         if awaited is not _SEEN and awaited is not None and awaited.cancel():
@@ -188,22 +194,24 @@ class _Rest(Coroutine[Any, None, None]):
         try:
             return task.coroutine.throw(exc, *rest)
         except StopIteration:
-            self._end()
+            self._end(task)
             task.returned()
         except BaseException as caught:
-            self._end()
+            self._end(task)
             task.raised(caught)
         raise StopIteration
 
     def close(self) -> None:
-        self._task.coroutine.close()
+        if self._task is not None:
+            self._task.coroutine.close()
 
     def __await__(self) -> Generator[Any, None, None]:
         raise NotImplementedError
 
-    def _end(self) -> None:
-        self._task.has_ended = True
-        self._runner.waiting.discard(self._task)
+    def _end(self, task: LazyTask) -> None:
+        self._task = None
+        task.has_ended = True
+        self._runner.waiting.discard(task)
 
 
 def _on_demand(name: str) -> Callable[..., Any]:
