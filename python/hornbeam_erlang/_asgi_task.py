@@ -146,6 +146,10 @@ class LazyTask(asyncio.Task[None]):
         """Initialises the task, unless it is already."""
         if not self.is_real:
             self.runner.make_real(self)
+            if self.has_ended:
+                # Somebody asks for it afterwards: it is done at once, there is nothing to run.
+                self.step = None
+                asyncio.Future.set_result(self, None)
 
 
 _SEEN = object()  # stands for what the coroutine waited for first, once the task knows it
