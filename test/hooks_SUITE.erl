@@ -467,3 +467,52 @@ too_many_tasks(_) ->
     ?assertMatch({error, {<<"overloaded">>, #{limit := 2}}},
         hornbeam_hooks:execute_async(service, add, [1, 2])),
     [?assertEqual({ok, <<"slept">>}, hornbeam_hooks:await_result(Id)) || {ok, Id} <- Slow].
+
+%%% Workers with an event loop
+
+do_start_asgi(Workers) ->
+    hornbeam_case:start("hooks_asgi_app:application", #{workers => Workers, worker_class => asgi}).
+
+async_handlers(_) ->
+    doc("In an ASGI worker coroutines run on the loop of the application, plain functions in a "
+        "thread; both execute handlers of their own worker, as deep as they like."),
+    _ = do_start_asgi(1),
+    Table = [
+        {<<"on_loop">>, [], "\"ok\": true"}, {<<"add">>, [1, 2], "\"ok\": 3"},
+        {<<"later">>, [7], "\"ok\": 7"}, {<<"nest">>, [5], "\"ok\": 5"},
+        {<<"nest_sync">>, [5], "\"ok\": 5"}, {<<"fail">>, [<<"x">>], "HandlerError.*KeyError"},
+        {<<"missing">>, [], "HandlerError.*no action 'missing'"}
+    ],
+    [ok = do_says(do_execute(<<"async">>, Action, Args), Text) || {Action, Args, Text} <- Table],
+    ?assertEqual({ok, 3}, hornbeam_hooks:execute(async, add, [1, 2])),
+    ?assertEqual({ok, 7}, hornbeam_hooks:execute(async, later, [7])),
+    ?assertEqual(<<"{\"ok\": 3}">>, do_ask("task", [<<"async">>, <<"add">>, [1, 2], #{}])),
+    ok = do_says(do_ask("execute", [<<"async">>, <<"sleep">>, [5], #{}], 100), "CallTimeout"),
+    ?assertEqual({error, node_down}, hornbeam_hooks:execute(async, die, [])),
+    ?assertEqual({ok, 3}, hornbeam_hooks:execute(async, add, [1, 2])).
+
+async_streams(_) ->
+    doc("In an ASGI worker async generators run on the loop, generators in a thread; readers are "
+        "async, threads, and Erlang; one that leaves closes the generator."),
+    _ = do_start_asgi(1),
+    Hundred = lists:seq(0, 99),
+    [
+        begin
+            ?assertEqual({ok, Hundred}, do_items(async, Action, [100])),
+            ?assertEqual(<<"{\"ok\": [0, 1, 2]}">>, do_stream(<<"async">>, Action, [3])),
+            ?assertEqual(<<"{\"ok\": [0, 1, 2]}">>,
+                do_ask("thread", [<<"async">>, Action, [3], #{}]))
+        end
+     || Action <- [<<"numbers">>, <<"sync_numbers">>]
+    ],
+    ok = do_says(do_stream(<<"async">>, <<"some_then_fail">>, []), "HandlerError.*two"),
+    ok = do_says(do_stream(<<"async">>, <<"bad_item">>, []), "TermError.*an item cannot be sent"),
+    ok = do_says(do_stream(<<"async">>, <<"missing">>, []), "HandlerError.*no action"),
+    File = do_file(),
+    Watched = [list_to_binary(File)],
+    ?assertEqual(<<"{\"ok\": 2}">>, do_ask("first", [<<"async">>, <<"watched">>, Watched, #{}])),
+    ok = do_is_closed(File),
+    Stop = fun(Item, _) when Item >= 40 -> {stop, Item}; (Item, _) -> {ok, Item} end,
+    ?assertEqual({ok, 40}, hornbeam_hooks:stream(async, watched, Watched, Stop, none)),
+    ok = do_is_closed(File),
+    hornbeam_case:await_idle().

@@ -21,6 +21,7 @@ from ._asgi_cycle import Cycle
 from ._asgi_http import HTTPCycle
 from ._asgi_lifespan import Lifespan, LifespanFailed
 from ._asgi_scope import Scope, ScopeMaker
+from ._asgi_streams import StreamServer
 from ._asgi_websocket import WebSocketCycle
 from ._config import Config
 from ._flow import Window
@@ -36,9 +37,11 @@ from ._wire import (
     CLOSE,
     CREDIT,
     DRAIN,
+    ITEM_CREDIT,
     OPEN,
     RETURN,
     REVOKE,
+    STREAM,
     TEXT,
     WEBSOCKET,
     Message,
@@ -89,6 +92,7 @@ class ASGI:
         self._base = copy_context()
         HTTPCycle.runner = connection.runner
         self._calls = CallServer(connection, config.threads)
+        self._streams = StreamServer(connection, self._calls)
 
     async def main(self) -> None:
         """Serves until the worker has drained.
@@ -118,9 +122,15 @@ class ASGI:
             CANCEL: self._cancel,
             CALL: self._calls.call,
             CAST: self._calls.cast,
-            REVOKE: self._calls.revoke,
+            REVOKE: self._revoke,
+            STREAM: self._streams.start,
+            ITEM_CREDIT: self._streams.credit,
             DRAIN: self._drain,
         }
+
+    def _revoke(self, message: Message) -> None:
+        if not self._streams.revoke(message):
+            self._calls.revoke(message)
 
     def _open(self, message: Message) -> None:
         ident = message[1]

@@ -9,12 +9,15 @@ thread by the hub.
 from __future__ import annotations
 
 import asyncio
+import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 from . import _served
 from ._asgi_connection import Connection
 from ._hub_calls import EMPTY_MAP
+from ._transport import EXIT_PROTOCOL, end_process
 from ._wire import CALL, FAULT, Message
 
 
@@ -34,9 +37,9 @@ class CallServer:
 
     def call(self, message: Message) -> None:
         """Runs CALL `message` and answers it."""
-        ident, service = message[1], message[4]
-        if not _served.is_coroutine_service(service):
-            self._in_thread(message, -ident)
+        _, ident, _, _, service, payload = message
+        if not _served.is_coroutine_service(service, payload):
+            self.in_thread(self._perform, message, -ident)
             return
         task = self._start(message, -ident)
         self._tasks[ident] = task
@@ -44,8 +47,8 @@ class CallServer:
 
     def cast(self, message: Message) -> None:
         """Runs CAST `message`."""
-        if not _served.is_coroutine_service(message[1]):
-            self._in_thread(message, 0)
+        if not _served.is_coroutine_service(message[1], message[2]):
+            self.in_thread(self._perform, message, 0)
             return
         task = self._start(message, 0)
         self._casts.add(task)
@@ -71,18 +74,27 @@ class CallServer:
             await _served.serve_cast_async(message)
         self._connection.flush_soon()
 
-    def _in_thread(self, message: Message, origin: int) -> None:
+    def in_thread(self, run: Callable[[Message], None], message: Message, origin: int) -> None:
+        """Runs `run(message)` in one of the threads; `origin`: see `_served.ORIGIN`."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="hornbeam-call")
         context = copy_context()
         context.run(_served.ORIGIN.set, origin)
-        self._pool.submit(context.run, self._perform, message)
+        self._pool.submit(context.run, self._guard, run, message)
 
     def _perform(self, message: Message) -> None:
         if message[0] == CALL:
             _served.serve_call(self._hub, message)
         else:
             _served.serve_cast(self._hub, message)
+
+    def _guard(self, run: Callable[[Message], None], message: Message) -> None:
+        """An exception that gets here is a bug of hornbeam."""
+        try:
+            run(message)
+        except BaseException:
+            traceback.print_exc()
+            end_process(EXIT_PROTOCOL)
         self._hub.flush()
         if self._connection.is_draining:
             self._connection.loop.call_soon_threadsafe(self._connection.check_drained)

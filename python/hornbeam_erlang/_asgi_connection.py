@@ -20,7 +20,7 @@ from ._asgi_cycle import Cycle
 from ._asgi_task import Runner
 from ._hub import Hub
 from ._transport import EXIT_PROTOCOL, Transport, end_process
-from ._wire import CALL, Message, ProtocolError
+from ._wire import CALL, ITEM_CREDIT, STREAM, Message, ProtocolError
 
 GRACE_SECONDS = 1.0  # an application that ignores that its client has left gets as long to end
 
@@ -67,8 +67,9 @@ class Connection:
         hub = self.hub
         self.handlers = handlers
         hub.threads.owner = self._thread
-        # The hub itself sees to calls: some belong to a thread that waits.
-        hub.deliver.update(dict.fromkeys(handlers.keys() - {CALL}, hub.work.append))
+        # The hub itself sees to calls and streams: some belong to a thread that waits.
+        routed = handlers.keys() - {CALL, STREAM, ITEM_CREDIT}
+        hub.deliver.update(dict.fromkeys(routed, hub.work.append))
         hub.flush_soon = self.flush_soon
         hub.is_running = self.is_running
         ring = hub.ring

@@ -98,7 +98,6 @@ class Hub(CallHub):
         self.boot: Message | None = None
         self.taken = 0
         self.drained = False
-        self.ring: Callable[[], None] = _nobody
         self.endings: dict[int, list[Callable[[], None]]] = {}
         self.is_running: Callable[[int], bool] = _always
         self.flush_soon: Callable[[], None] = self._flush_soon
@@ -335,10 +334,6 @@ class Hub(CallHub):
 def _always(origin: int) -> bool:
     """For workers that run one piece of work in a thread, from its start to its end."""
     return True
-
-
-def _nobody() -> None:
-    """Stands for an attendant that has not been started."""
 
 
 def _take_note(message: Message) -> None:

@@ -43,6 +43,7 @@ class CallHub:
         self.busy = 1
         self.thread_count = 1
         self.producers: dict[int, Producer] = {}
+        self.ring: Callable[[], None] = nobody
         self.helpers: list[PendingCall] = []
         self.abandoned: deque[tuple[int, PendingCall | AsyncCall]] = deque()
 
@@ -107,8 +108,9 @@ class CallHub:
             self.flush()
 
     def queue(self, message: Message) -> None:
-        """Leaves `message` to any thread."""
+        """Leaves `message` to any thread, or to the event loop."""
         self.work.append(message)
+        self.ring()
         if self.threads.idle or self.helpers:
             with self.mutex:
                 self.threads.rebalance()
@@ -123,8 +125,8 @@ class CallHub:
             if isinstance(pending, PendingCall):
                 pending.nested.append(message)
                 self.threads.wake(pending.waiter)
-            elif pending is not None:
-                self.work.append(message)
+        if isinstance(pending, AsyncCall):
+            self.queue(message)
         return pending is not None
 
     def _stream(self, message: Message) -> None:
@@ -210,3 +212,7 @@ class CallHub:
             if deadline <= now:
                 self.answer(ident, (FAULT, ident, b"timeout", EMPTY_MAP))
         self.flush()
+
+
+def nobody() -> None:
+    """Stands for an attendant that has not been started."""

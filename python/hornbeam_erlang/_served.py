@@ -78,9 +78,24 @@ async def serve_cast_async(message: Message) -> None:
     _log_fault(service, await _perform_async(0, service, payload))
 
 
-def is_coroutine_service(name: bytes) -> bool:
-    """Whether what the node calls by this name is a coroutine function."""
-    return inspect.iscoroutinefunction(_services.get(name))
+def is_coroutine_service(name: bytes, payload: bytes) -> bool:
+    """Whether what the node calls by this name, with these arguments, is a coroutine function."""
+    return inspect.iscoroutinefunction(target(name, payload))
+
+
+def target(name: bytes, payload: bytes) -> Callable[..., Any] | None:
+    """The function that does the work: of an instance that serves a hook, the method. None: there
+    is none; calling it says why."""
+    function = _services.get(name)
+    choose = getattr(function, "method", None)
+    if choose is None:
+        return function
+    try:
+        positional, _ = _arguments(payload)
+        found: Callable[..., Any] = choose(positional[0])
+    except (TermError, ValueError, IndexError, AttributeError):
+        return None
+    return found
 
 
 def _log_fault(service: bytes, answer: Message) -> None:

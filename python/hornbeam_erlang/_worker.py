@@ -125,7 +125,6 @@ def _serve_wsgi(hub: Hub, config: Config) -> None:
     gc.collect()
     gc.freeze()
     serve = WSGI(hub, application, config).serve
-    _producers.install()
     hub.thread_count = config.threads
     _ready(hub)
     for number in range(2, config.threads + 1):
@@ -146,6 +145,7 @@ def _serve_asgi(hub: Hub, transport: Transport, config: Config) -> None:
 
 
 def _ready(hub: Hub) -> None:
+    _producers.install()
     hub.taken += 1
     hub.busy = 0
     _hooks.announce(hub)
