@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from websockets.sync.client import connect
+
 from live.serving import EXAMPLES, command, first_line, serving, text
 
 
@@ -19,6 +21,19 @@ def test_hello() -> None:
             assert response.headers["content-type"] == "text/plain"
             assert response.read() == b"Hello from Hornbeam ASGI!"
         connection.close()
+
+
+def test_websocket_chat() -> None:
+    """The chat example sends back what it gets, whatever its length, and ends with its client."""
+    with (
+        serving("app:app", EXAMPLES / "websocket_chat", "--interface", "asgi") as served,
+        connect(f"ws://{served.host}:{served.port}/", max_size=None, proxy=None) as socket,
+    ):
+        for text_ in ("hello", "", "\u00e4\u4e16", "x" * 300_000):
+            socket.send(text_)
+            assert socket.recv(timeout=10) == text_
+        socket.close(4001, "enough")
+        assert socket.close_code == 4001
 
 
 FAILING = """
