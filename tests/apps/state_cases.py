@@ -133,6 +133,7 @@ def operations() -> None:
 
 def times() -> None:
     """A key is gone when its time is over; a new value has a new time."""
+    h.state_clear("time:")
     h.state_set("time:a", 1, ttl_ms=30)
     assert h.state_incr("time:n", ttl_ms=30) == 1
     h.state_set_multi({"time:b": 1, "time:c": 2}, ttl_ms=30)
@@ -205,32 +206,59 @@ def pipelines() -> None:
     assert h.state_clear("pipe:") == 5004
 
 
-def asynchronous() -> None:
+async def asynchronous() -> None:
     """The coroutines do the same, many at once; one that is cancelled hurts nobody."""
-    h.state_clear("aio:")
-
-    async def main() -> None:
-        await aio.state_set("aio:a", b"x")
-        assert await aio.get("aio:a") == b"x"
-        values = await asyncio.gather(*(aio.incr("aio:n") for _ in range(1000)))
-        assert sorted(values) == list(range(1, 1001))
-        given_up = [asyncio.ensure_future(aio.state_keys("aio:")) for _ in range(20)]
-        await asyncio.sleep(0)
-        for task in given_up:
-            task.cancel()
-        outcomes = await asyncio.gather(*given_up, return_exceptions=True)
-        assert all(o == ["aio:a", "aio:n"] or type(o) is asyncio.CancelledError for o in outcomes)
-        async with aio.pipeline() as p:
-            queue = fill_pipeline(p)
-        check_pipeline(p, queue)
-        refused = await asyncio.gather(aio.state_incr("aio:a"), return_exceptions=True)
-        assert [type(outcome) for outcome in refused] == [TermError]
-
-    h.state_clear("pipe:")
-    asyncio.run(main())
+    await aio.state_clear("aio:")
+    await aio.state_clear("pipe:")
+    await aio.state_set("aio:a", b"x")
+    assert await aio.get("aio:a") == b"x"
+    values = await asyncio.gather(*(aio.incr("aio:n") for _ in range(1000)))
+    assert sorted(values) == list(range(1, 1001))
+    given_up = [asyncio.ensure_future(aio.state_keys("aio:")) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in given_up:
+        task.cancel()
+    outcomes = await asyncio.gather(*given_up, return_exceptions=True)
+    assert all(o == ["aio:a", "aio:n"] or type(o) is asyncio.CancelledError for o in outcomes)
+    async with aio.pipeline() as p:
+        queue = fill_pipeline(p)
+    check_pipeline(p, queue)
+    refused = await asyncio.gather(aio.state_incr("aio:a"), return_exceptions=True)
+    assert [type(outcome) for outcome in refused] == [TermError]
 
 
-CASES = (values, keys, operations, times, errors, pipelines, asynchronous)
+async def responsive() -> None:
+    """An event loop goes on while it awaits the node: other tasks run in between."""
+    keys = [f"loop:{number}" for number in range(2000)]
+    await aio.state_set_multi(dict.fromkeys(keys, "x" * 100))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(others())
+    for _ in range(5):
+        assert len(await aio.state_get_multi(keys)) == 2000
+    assert len(await aio.state_scan("loop:", 5000)) == 2000
+    task.cancel()
+    assert turns >= 6
+    assert await aio.state_clear("loop:") == 2000
+
+
+CASES = (values, keys, operations, times, errors, pipelines)
+ASYNC_CASES = (asynchronous, responsive)
+
+
+def run(name: str) -> None:
+    for case in CASES:
+        if case.__name__ == name:
+            case()
+    for coroutine in ASYNC_CASES:
+        if coroutine.__name__ == name:
+            asyncio.run(coroutine())
 
 
 # Counting.
@@ -260,6 +288,25 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     elif name == "counter":
         text = str(counter())
     else:
-        {case.__name__: case for case in CASES}[name]()
+        run(name)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))])
     return [text.encode()]
+
+
+async def asgi(
+    scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+) -> None:
+    """The cases in the event loop of an ASGI worker; `/thread/name` in a thread beside it."""
+    assert scope["type"] == "http"
+    *where, name = scope["path"].split("/")
+    if where == ["", "thread"]:
+        await asyncio.to_thread(run, name)
+    else:
+        for coroutine in ASYNC_CASES:
+            if coroutine.__name__ == name:
+                await coroutine()
+        for case in CASES:
+            if case.__name__ == name:
+                case()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,12 +21,24 @@ WRITERS = 100
 INCREMENTS = int(os.environ.get("HORNBEAM_INCREMENTS", "200"))
 
 
+CASES = [case.__name__ for case in (*state_cases.CASES, *state_cases.ASYNC_CASES)]
+
+
 @pytest.mark.parametrize("threads", ["1", "4"])
-@pytest.mark.parametrize("case", state_cases.CASES, ids=lambda case: case.__name__)
-def test_case(case: Callable[[], None], threads: str, start: Start) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_case(case: str, threads: str, start: Start) -> None:
     """What the case's own sentence says, in a worker with one thread and in one with four."""
     served = start(APP, "--threads", threads)
-    status, body = served.get(f"/{case.__name__}")
+    status, body = served.get(f"/{case}")
+    assert (status, body) == (200, b"ok"), served.errors()[-4000:]
+
+
+@pytest.mark.parametrize("where", ["", "/thread"])
+@pytest.mark.parametrize("case", CASES)
+def test_asgi_case(case: str, where: str, start: Start) -> None:
+    """The same in the event loop of an ASGI worker, and in a thread beside it."""
+    served = start("apps.state_cases:asgi", "--interface", "asgi")
+    status, body = served.get(f"{where}/{case}")
     assert (status, body) == (200, b"ok"), served.errors()[-4000:]
 
 
