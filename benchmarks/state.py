@@ -39,35 +39,53 @@ KEYS_AIM = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One operation: medians in microseconds by store, and how many times faster hornbeam is."""
+    """One operation: medians in microseconds by store, and how many times faster hornbeam is.
+
+    Attributes:
+        clock: of the round trip. processors: that client and server used for it, which what else
+            runs on the machine hardly changes.
+        ratios: of `clock`.
+    """
 
     operation: str
-    microseconds: dict[str, float]
+    clock: dict[str, float]
+    processors: dict[str, float]
     ratios: dict[str, float]
     aim: float
 
 
-def lines(rounds: Sequence[dict[str, dict[str, float]]]) -> list[Line]:
+# By operation, by store, by kind of time.
+Round = dict[str, dict[str, dict[str, float]]]
+
+
+def lines(rounds: Sequence[Round]) -> list[Line]:
     """The rounds' medians, operation by operation. Pure."""
+
+    def medians(operation: str, kind: str) -> dict[str, float]:
+        stores = rounds[0][operation]
+        return {s: median(each[operation][s][kind] for each in rounds) for s in stores}
+
     found = []
-    for operation, by_store in rounds[0].items():
-        medians = {store: median(each[operation][store] for each in rounds) for store in by_store}
-        ratios = {s: took / medians[OURS] for s, took in medians.items() if s != OURS}
-        found.append(Line(operation, medians, ratios, AIMS[operation]))
+    for operation in rounds[0]:
+        clock, processors = medians(operation, "clock"), medians(operation, "processors")
+        ratios = {s: took / clock[OURS] for s, took in clock.items() if s != OURS}
+        found.append(Line(operation, clock, processors, ratios, AIMS[operation]))
     return found
 
 
 def table(all_lines: Sequence[Line]) -> str:
     """For people: what an operation takes, how many times longer than hornbeam Redis takes."""
-    stores = list(all_lines[0].microseconds)
+    stores = list(all_lines[0].clock)
     head = ["operation", *(f"{store} us" for store in stores)]
     head += [*(f"x {store}" for store in stores if store != OURS), "aim"]
+    head += [f"{store} CPU us" for store in stores]
     rows = [
         [
             line.operation,
-            *(f"{took:,.1f}" for took in line.microseconds.values()),
+            *(f"{took:,.1f}" for took in line.clock.values()),
             *(f"{ratio:.2f}" for ratio in line.ratios.values()),
             f"{line.aim:g}",
+            *(f"{took:,.1f}" for took in line.processors.values()),
         ]
         for line in all_lines
     ]
@@ -96,7 +114,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     with ExitStack() as running:
         socket = Path(running.enter_context(TemporaryDirectory())) / "redis"
         redis = servers.program(redis_with_socket(socket), servers.accepts)
-        _, redis_port = running.enter_context(redis)
+        redis_pid, redis_port = running.enter_context(redis)
         _, port = running.enter_context(
             servers.program(
                 # A fill and a round take longer than a request may.
@@ -104,6 +122,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
                     "bench_state:application", "--workers", "1", "--timeout", "300000"
                 ),
                 servers.answers,
+                BENCH_REDIS_PID=str(redis_pid),
                 BENCH_REDIS_PORT=str(redis_port),
                 BENCH_REDIS_SOCKET=str(socket),
             )
@@ -151,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(table(found))
     print(
-        f"state_keys, 10 matches: {prefix['few_us']:.1f} us among 1,000 keys,"
+        f"state_keys, 10 matches, CPU: {prefix['few_us']:.1f} us among 1,000 keys,"
         f" {prefix['many_us']:.1f} us among {prefix['entries']:,}:"
         f" x {prefix['ratio']:.2f}, aim {KEYS_AIM:g}"
     )

@@ -2,14 +2,15 @@
 """Operations on shared state, in one thread of one worker: hornbeam's, and Redis' by redis-py.
 
 `/operations?count` runs every operation once by every store, in turns, and answers what each took;
-`/fill?prefix&count` adds keys, `/keys?count` says what ten matches among them take. Times are
-microseconds of one operation.
+`/fill?prefix&count` adds keys, `/keys?count` says what ten matches among them take, in processor
+time. Times are microseconds of one operation.
 """
 
 import json
 import os
 from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -22,14 +23,23 @@ VALUE = "0123456789" * 5
 CHUNK = 1000  # keys that are set in one round trip
 
 
-def timed(operation: Operation, count: int) -> float:
-    """Microseconds of one of `count` operations, after some that are not measured."""
+def processor(pids: Iterable[int]) -> float:
+    """Seconds of processor time of these processes, of all their threads (Linux)."""
+    threads = [thread for pid in pids for thread in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
+def timed(operation: Operation, count: int, *servers: int) -> dict[str, float]:
+    """Microseconds of one of `count` operations, by the clock and of the processors (of this
+    process and `servers`), after some that are not measured."""
     for _ in range(max(1, count // 20)):
         operation()
-    begin = perf_counter()
+    pids = (os.getpid(), *servers)
+    used, begin = processor(pids), perf_counter()
     for _ in range(count):
         operation()
-    return (perf_counter() - begin) / count * 1e6
+    took, used = perf_counter() - begin, processor(pids) - used
+    return {"clock": took / count * 1e6, "processors": used / count * 1e6}
 
 
 def hornbeam_pipeline() -> object:
@@ -74,20 +84,33 @@ def redis_operations(**where: Any) -> dict[str, Operation]:
     }
 
 
+def node() -> int:
+    """The node's process: that of which ours was started by a child."""
+    stat = Path(f"/proc/{os.getppid()}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
 @cache
-def stores() -> dict[str, dict[str, Operation]]:
+def stores() -> dict[str, tuple[dict[str, Operation], int]]:
+    """Operations by name, and the process that serves them, by store."""
+    redis = int(os.environ["BENCH_REDIS_PID"])
+    tcp = redis_operations(port=int(os.environ["BENCH_REDIS_PORT"]))
+    unix = redis_operations(unix_socket_path=os.environ["BENCH_REDIS_SOCKET"])
     return {
-        "hornbeam": hornbeam_operations(),
-        "redis, TCP": redis_operations(port=int(os.environ["BENCH_REDIS_PORT"])),
-        "redis, Unix": redis_operations(unix_socket_path=os.environ["BENCH_REDIS_SOCKET"]),
+        "hornbeam": (hornbeam_operations(), node()),
+        "redis, TCP": (tcp, redis),
+        "redis, Unix": (unix, redis),
     }
 
 
-def operations(count: int) -> dict[str, dict[str, float]]:
+def operations(count: int) -> dict[str, dict[str, dict[str, float]]]:
     """What each operation takes in each store; one that does a hundred things runs less often."""
-    counts = {name: count // 20 if "100" in name else count for name in stores()["hornbeam"]}
+    counts = {name: count // 20 if "100" in name else count for name in stores()["hornbeam"][0]}
     return {
-        name: {store: timed(each[name], counts[name]) for store, each in stores().items()}
+        name: {
+            store: timed(each[name], counts[name], server)
+            for store, (each, server) in stores().items()
+        }
         for name in counts
     }
 
@@ -101,7 +124,7 @@ def fill(prefix: str, count: int) -> int:
 def keys(count: int) -> float:
     hornbeam.state_set_multi({f"match:{number}": number for number in range(10)})
     assert len(hornbeam.state_keys("match:")) == 10
-    return timed(lambda: hornbeam.state_keys("match:"), count)
+    return timed(lambda: hornbeam.state_keys("match:"), count, node())["processors"]
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
