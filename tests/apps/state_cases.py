@@ -248,8 +248,17 @@ async def responsive() -> None:
     assert await aio.state_clear("loop:") == 2000
 
 
+async def large() -> None:
+    """Large values that are asked for at once all arrive, though no packet could hold them."""
+    value = b"x" * (22 << 20)
+    await aio.state_set("large:", value)
+    found = await asyncio.gather(*(aio.state_get("large:") for _ in range(4)))
+    assert [len(each) for each in found] == [len(value)] * 4
+    await aio.state_delete("large:")
+
+
 CASES = (values, keys, operations, times, errors, pipelines)
-ASYNC_CASES = (asynchronous, responsive)
+ASYNC_CASES = (asynchronous, responsive, large)
 
 
 def run(name: str) -> None:

@@ -6,7 +6,7 @@
 %% `hornbeam_exchanges' and `hornbeam_calls' know when it may send it.
 -module(hornbeam_wire).
 
--export([encode/1, decode/1]).
+-export([encode/1, answers/1, decode/1]).
 -export([request/1, websocket/1, is_websocket/1, hearer/1, encode_opens/1]).
 -export([encode_value/1, decode_value/1, value_tags/0, cut_text/1]).
 -export_type([message/0, exchange_id/0, call_id/0, error/0]).
@@ -47,6 +47,9 @@
 %% Who hears of a WebSocket once it is accepted: its stream, or the connection process, to which
 %% Cowboy passes nothing of its streams any more when an HTTP/1.1 connection is taken over.
 -type hearer() :: stream | connection.
+
+%% Bytes of payloads from which on a packet of answers takes no more: one more may have 32 MiB.
+-define(FULL_PACKET, 1048576).
 
 %% @doc Encode the fields of an OPEN, all but its id and its timeout.
 -spec request(fields()) -> request().
@@ -90,6 +93,21 @@ encode_open(Size, Code, Id, Timeout, Request) ->
 -spec encode([message(), ...]) -> binary().
 encode(Messages) ->
     term_to_binary(Messages, [{minor_version, 2}]).
+
+%% @doc Answers to calls in portions that each fit a packet, in their order.
+-spec answers([message()]) -> [[message(), ...]].
+answers([]) -> [];
+answers([_] = Answer) -> [Answer];
+answers([First | Rest]) -> answers(Rest, [First], size_of(First)).
+
+answers([Message | Rest], Portion, Size) when Size < ?FULL_PACKET ->
+    answers(Rest, [Message | Portion], Size + size_of(Message));
+answers(Rest, Portion, _) ->
+    [lists:reverse(Portion) | answers(Rest)].
+
+size_of({?RESULT, _, Payload}) -> byte_size(Payload);
+size_of({?FAULT, _, _, Payload}) -> byte_size(Payload);
+size_of(_) -> 0.
 
 %% @doc The messages of one packet from a worker, each with the shape its code demands.
 %% Never creates atoms; refuses compressed packets, which could unfold to gigabytes.

@@ -163,12 +163,16 @@ messages(Messages, Link, #traffic{exchanges = X0} = T0) ->
     T = T0#traffic{heard = now_ms()},
     case handle(Messages, [], X0, [], T) of
         {ok, Effects, X, Replies, T1} ->
-            ok = hornbeam_link:send(lists:reverse(Replies), Link),
+            ok = reply(Replies, Link),
             {ok, answers(Effects, T1#traffic{exchanges = X})};
         {error, Error, Effects, X, Replies, T1} ->
-            ok = hornbeam_link:send(lists:reverse(Replies), Link),
+            ok = reply(Replies, Link),
             {error, Error, answers(Effects, T1#traffic{exchanges = X})}
     end.
+
+reply(NewestFirst, Link) ->
+    Portions = hornbeam_wire:answers(lists:reverse(NewestFirst)),
+    lists:foreach(fun(Answers) -> ok = hornbeam_link:send(Answers, Link) end, Portions).
 
 %% Effects, and replies to calls, are newest first.
 handle([], Effects, X, Replies, T) ->

@@ -143,6 +143,30 @@ count(Packet) ->
         {error, {Name, _}} -> Name
     end.
 
+answers_in_portions_test_() ->
+    Result = fun(Id, Size) -> {?RESULT, Id, binary:copy(<<0>>, Size)} end,
+    Ids = fun(Answers) -> [[element(2, A) || A <- Portion]
+        || Portion <- hornbeam_wire:answers(Answers)] end,
+    Mebibyte = 1048576,
+    [
+        {"small answers share a packet, in order", fun() ->
+            ?assertEqual([], Ids([])),
+            ?assertEqual([[1]], Ids([Result(1, 1)])),
+            ?assertEqual([[1, 2, 3]], Ids([Result(1, 1), {?FAULT, 2, <<"f">>, <<>>}, Result(3, 9)]))
+        end},
+        {"a packet with a mebibyte of them takes no more", fun() ->
+            Answers = [Result(N, Mebibyte div 2) || N <- lists:seq(1, 5)],
+            ?assertEqual([[1, 2], [3, 4], [5]], Ids(Answers))
+        end},
+        {"the largest answers fit, whatever came before them", fun() ->
+            Most = binary:copy(<<0>>, ?MAX_PAYLOAD),
+            Answers = [Result(1, Mebibyte - 1), {?RESULT, 2, Most}, {?RESULT, 3, Most}],
+            ?assertEqual([[1, 2], [3]], Ids(Answers)),
+            Sizes = [byte_size(hornbeam_wire:encode(P)) || P <- hornbeam_wire:answers(Answers)],
+            ?assert(lists:max(Sizes) =< ?MAX_PACKET)
+        end}
+    ].
+
 payload_of_a_call_test_() ->
     {timeout, 60, [
         ?_assertMatch({ok, [_]}, hornbeam_wire:decode(result(?MAX_PAYLOAD))),
