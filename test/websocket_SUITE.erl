@@ -524,6 +524,35 @@ idle_sockets_are_small(_) ->
         raw_websocket:close(Client)
     end).
 
+idle_sockets_have_small_buffers(_) ->
+    hornbeam_case:doc("200 idle sockets hold less than 2 KiB of binaries each, and hibernate at "
+        "once; a socket with large messages reads more at a time."),
+    serve(#{}, 200, fun(Port) ->
+        Before = erlang:memory(binary),
+        Accepted = [do_accepted(Port) || _ <- lists:seq(1, 200)],
+        Pids = [Pid || {{Pid, _}, _, _} <- Accepted],
+        Limit = Before + 200 * 2048,
+        hornbeam_case:await(fun() ->
+            lists:all(fun do_hibernates/1, Pids) andalso erlang:memory(binary) < Limit
+        end),
+        [{{Pid, _}, _, Client} | _] = Accepted,
+        512 = do_buffer(Pid),
+        Large = binary:copy(<<"x">>, 100000),
+        raw_websocket:send(text, Large, Client),
+        {hornbeam_message, text, Large} = said(),
+        16384 = do_buffer(Pid),
+        [raw_websocket:close(Each) || {_, _, Each} <- Accepted]
+    end).
+
+do_hibernates(Pid) ->
+    process_info(Pid, current_function) =:= {current_function, {erlang, hibernate, 3}}.
+
+do_buffer(Pid) ->
+    {links, Links} = process_info(Pid, links),
+    [Socket] = [Link || Link <- Links, is_port(Link)],
+    {ok, [{buffer, Size}]} = inet:getopts(Socket, [buffer]),
+    Size.
+
 %%% HTTP/2 (RFC 8441)
 
 connect(Port, Version) -> connect(Port, Version, <<"websocket">>).

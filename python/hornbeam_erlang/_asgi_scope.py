@@ -65,7 +65,8 @@ class ScopeMaker:
     def websocket(self, message: Message) -> Scope:
         """The scope for WEBSOCKET `message`."""
         _, _, _, path, query, version, headers, connection, subprotocols = message
-        base = self._connections.get(connection) or self._remember(connection)
+        # Over HTTP/1.1 nothing else comes on its connection.
+        base = self._connections.get(connection) or self._bases(connection)
         scope = base[1].copy()
         scope["http_version"] = _VERSIONS[version]
         scope["path"] = decode_path(path)
@@ -80,13 +81,16 @@ class ScopeMaker:
         return scope
 
     def _remember(self, connection: bytes) -> Bases:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._connections.clear()
+        bases = self._connections[connection] = self._bases(connection)
+        return bases
+
+    def _bases(self, connection: bytes) -> Bases:
         entries = {**_connection_entries(connection), "root_path": self._root_path}
         http = {"type": "http", "asgi": _ASGI, **entries}
         socket = {**http, "type": "websocket", "scheme": _SOCKET_SCHEMES.get(http["scheme"], "ws")}
-        if len(self._connections) >= MAX_CONNECTIONS:
-            self._connections.clear()
-        bases = self._connections[connection] = http, socket
-        return bases
+        return http, socket
 
 
 def decode_path(path: bytes) -> str:

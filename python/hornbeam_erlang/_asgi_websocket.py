@@ -95,7 +95,7 @@ class WebSocketCycle(HTTPCycle):
         flow = self.flow
         while True:
             if flow.messages and self.state == ACCEPTED:
-                return self._received(flow.messages.popleft())
+                return self._received(flow.messages.pop(0))
             end = self._end()
             if end is not None:
                 return {"type": "websocket.disconnect", "code": end[0], "reason": end[1]}

@@ -9,6 +9,7 @@
 -behaviour(ranch_protocol).
 
 -export([start_link/3, init/4, scheme/0, refused_upgrade/2]).
+-export([first_buffer/0, read_more/1, read_more/2]).
 
 -record(connection, {
     parent :: pid(),
@@ -23,6 +24,12 @@
 %% Process dictionary: what Cowboy does not tell of its connection.
 -define(SCHEME, hornbeam_scheme).
 -define(SOCKET, hornbeam_socket).
+-define(READS_MORE, hornbeam_reads_more).
+%% Bytes. The driver keeps a buffer of this size for the socket until a read has filled three
+%% quarters of it; the next one is as large as the option says then. A WebSocket may be idle for
+%% hours.
+-define(FIRST_BUFFER, 512).
+-define(BUFFER, 16384).
 %% Bytes of a first head that are looked at.
 -define(MAX_HEAD, 16384).
 
@@ -138,5 +145,31 @@ refuse_upgrade(Pool) ->
 %% it say anything).
 -spec scheme() -> binary().
 scheme() -> get(?SCHEME).
+
+%% @doc Bytes that are read at once when a connection begins.
+-spec first_buffer() -> pos_integer().
+first_buffer() -> ?FIRST_BUFFER.
+
+%% @doc To be called for each request: larger reads from the first one on that is no handshake of
+%% a WebSocket.
+-spec read_more(cowboy_req:req()) -> ok.
+read_more(#{headers := #{<<"upgrade">> := _}}) ->
+    ok;
+read_more(_) ->
+    case get(?READS_MORE) of
+        true ->
+            ok;
+        undefined ->
+            _ = put(?READS_MORE, true),
+            {Transport, Socket} = get(?SOCKET),
+            read_more(Transport, Socket)
+    end.
+
+%% @doc `read_more/1' for a socket that has left Cowboy.
+-spec read_more(module(), ranch_transport:socket()) -> ok.
+read_more(Transport, Socket) ->
+    %% It fails where the client has left, which the next read tells, too.
+    _ = Transport:setopts(Socket, [{buffer, ?BUFFER}]),
+    ok.
 
 now_ms() -> erlang:monotonic_time(millisecond).

@@ -85,7 +85,8 @@ open_one(Ref, Bind, #{cowboy := Cowboy} = Options) ->
             #{tls := undefined} -> {ranch_tcp, []};
             #{tls := Tls} -> {ranch_ssl, Tls}
         end,
-    Socket = [{backlog, 4096}, {buffer, 16384} | hornbeam_bind:to_ranch(Bind)] ++ Secure,
+    Buffer = {buffer, hornbeam_connection:first_buffer()},
+    Socket = [{backlog, 4096}, Buffer | hornbeam_bind:to_ranch(Bind)] ++ Secure,
     Limits = hornbeam_listener_options:ranch(Options),
     ok = remove_left(Ref),
     case ranch:start_listener(Ref, Transport, Limits#{socket_opts => Socket},

@@ -80,6 +80,7 @@ start(StreamID, Req, #{hornbeam := #{pool := Pool} = Edge}) ->
     },
     Stream = #stream{to = {self(), StreamID}, edge = Edge, req = Req, context = Context},
     ok = hornbeam_pool:opened(Pool),
+    ok = hornbeam_connection:read_more(Req),
     case hornbeam_http1_turn:is_cut() orelse hornbeam_request:admit(StreamID, Req, Edge) of
         ok -> checked(Req, Stream);
         {refuse, Status, Reason} -> refuse(Status, Reason, Stream);

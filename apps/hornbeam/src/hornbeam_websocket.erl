@@ -28,6 +28,8 @@
     topics = hornbeam_websocket_topics:new() :: hornbeam_websocket_topics:topics(),
     %% The socket sends what it reads.
     reading = false :: boolean(),
+    %% It reads more at once than it did in the beginning.
+    reads_more = false :: boolean(),
     %% Due at the peer's next tick.
     timer = undefined :: undefined | reference()
 }).
@@ -36,6 +38,8 @@
 -define(ACTIVE_N, 16).
 %% Events of the worker that are carried out, and sent, together.
 -define(BATCH, 32).
+%% Bytes of a read after which the next one should be larger: three quarters of the first buffer.
+-define(FULL, 384).
 %% Milliseconds of silence after which the process hibernates.
 -define(IDLE, 1000).
 %% How long a client may take to close after both sides have said CLOSE; milliseconds. Closing at
@@ -61,7 +65,9 @@ takeover(Parent, _Ref, Socket, Transport, _Opts, Buffer, {Peer, Pool}) ->
         parent = Parent, socket = Socket, transport = Transport, names = Transport:messages(),
         pool = Pool, peer = Peer
     },
-    run(fun() -> loop(begun(Buffer, State)) end, Peer, Pool).
+    %% Even for a socket that is not idle: the heap that the handshake has left is far too large,
+    %% and where thousands connect at once nothing of it would go back to the system.
+    run(fun() -> hibernate(begun(Buffer, State)) end, Peer, Pool).
 
 %% A crash is a bug of ours, of which the worker must hear: nobody watches this process.
 run(Loop, Peer, Pool) ->
@@ -86,6 +92,10 @@ begun(Buffer, #state{pool = Pool} = State0) ->
         false -> State
     end.
 
+-spec hibernate(#state{}) -> no_return().
+hibernate(State) ->
+    proc_lib:hibernate(?MODULE, wake, [State]).
+
 %% @doc Out of hibernation.
 -spec wake(#state{}) -> no_return().
 wake(#state{peer = Peer, pool = Pool} = State) ->
@@ -97,7 +107,7 @@ loop(#state{socket = Socket, names = {Data, Closed, Error, Passive}, timer = Tim
         {hornbeam, _, _, Event} ->
             loop(events(more_events([Event], ?BATCH - 1), State));
         {Data, Socket, Bytes} ->
-            loop(received(Bytes, State));
+            loop(received(Bytes, read_more(Bytes, State)));
         {Passive, Socket} ->
             loop(read(State#state{reading = false}));
         {timeout, Timer, tick} ->
@@ -109,7 +119,7 @@ loop(#state{socket = Socket, names = {Data, Closed, Error, Passive}, timer = Tim
         Message ->
             loop(other(Message, State))
     after ?IDLE ->
-        proc_lib:hibernate(?MODULE, wake, [State])
+        hibernate(State)
     end.
 
 %% What is in the mailbox already; nothing is waited for.
@@ -186,6 +196,15 @@ read(#state{peer = Peer, reading = Reading, transport = Transport, socket = Sock
 
 asked(ok, Reading, State) -> State#state{reading = Reading};
 asked({error, _}, _, State) -> gone(State).
+
+%% Larger reads, once a read has filled the buffer of the beginning.
+read_more(Bytes, #state{reads_more = false, transport = Transport, socket = Socket} = State) when
+    byte_size(Bytes) >= ?FULL
+->
+    ok = hornbeam_connection:read_more(Transport, Socket),
+    State#state{reads_more = true};
+read_more(_, State) ->
+    State.
 
 armed(#state{peer = Peer, timer = Before} = State) ->
     _ = Before =/= undefined andalso erlang:cancel_timer(Before),
