@@ -69,8 +69,8 @@ said() ->
     receive
         {Tag, 1, A, B} when Tag =:= hornbeam_message; Tag =:= hornbeam_close -> {Tag, A, B};
         {hornbeam_credit, 1, N} -> {hornbeam_credit, N};
-        {hornbeam_cancel, 1, Reason} -> {hornbeam_cancel, Reason};
-        {hornbeam_cancel, _} -> hornbeam_cancel
+        %% This process is the queue, too, which hears of clients that leave before their answer.
+        {'$gen_cast', {cancel, _}} -> cancelled
     after ?TIMEOUT -> error(nothing_said)
     end.
 
@@ -221,7 +221,7 @@ queue_full(_) ->
     end).
 
 client_leaves_in_the_handshake(_) ->
-    hornbeam_case:doc("A client that leaves before the answer: the worker is told by CANCEL."),
+    hornbeam_case:doc("A client that leaves before the answer: its handshake is taken back."),
     serve(#{}, fun(Port) ->
         {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary]),
         ok = gen_tcp:send(Socket, [
@@ -230,7 +230,7 @@ client_leaves_in_the_handshake(_) ->
         ]),
         {_, _} = opened(),
         ok = gen_tcp:close(Socket),
-        ?assertEqual(hornbeam_cancel, said())
+        ?assertEqual(cancelled, said())
     end).
 
 pipelined_handshake(_) ->
@@ -552,6 +552,116 @@ do_buffer(Pid) ->
     [Socket] = [Link || Link <- Links, is_port(Link)],
     {ok, [{buffer, Size}]} = inet:getopts(Socket, [buffer]),
     Size.
+
+%%% With an application
+
+do_serve_app(Options, Fun) ->
+    Port = hornbeam_case:start("websocket_app:app", Options#{worker_class => asgi}),
+    try
+        Fun(Port)
+    after
+        ok = hornbeam:stop()
+    end.
+
+do_welcomed(Port) ->
+    {101, _, Client} = raw_websocket:answer(raw_websocket:start(Port, <<"/echo">>, [])),
+    {{0, 1, <<"welcome">>}, Next} = raw_websocket:recv(Client),
+    Next.
+
+do_websockets() ->
+    #{websockets := N} = hornbeam:info(),
+    N.
+
+%% Process id of the worker, and the close codes that the application has seen.
+do_ends(Port) ->
+    {200, Text} = hornbeam_case:fetch(Port, "/ends"),
+    [Pid | Codes] = binary:split(Text, <<" ">>, [global, trim_all]),
+    {binary_to_integer(Pid), Codes}.
+
+echo(_) ->
+    hornbeam_case:doc("Messages come back as they went in; an open socket holds no slot, info/0 "
+        "counts it, and nothing of it is left when it has gone."),
+    do_serve_app(#{max_concurrent => 1}, fun(Port) ->
+        Clients = [do_welcomed(Port) || _ <- lists:seq(1, 3)],
+        hornbeam_case:await(fun() -> do_websockets() =:= 3 end),
+        [
+            begin
+                raw_websocket:send(text, <<"grüße"/utf8>>, C0),
+                {{0, 1, <<"grüße"/utf8>>}, C1} = raw_websocket:recv(C0),
+                Bytes = crypto:strong_rand_bytes(300000),
+                raw_websocket:send(binary, Bytes, C1),
+                {{0, 2, Bytes}, C2} = raw_websocket:recv(C1),
+                raw_websocket:send({close, 3000, <<"done">>}, C2),
+                {3000, _} = raw_websocket:recv_close(C2)
+            end
+         || C0 <- Clients
+        ],
+        hornbeam_case:await_idle(),
+        ?assertEqual(0, do_websockets()),
+        {_, Codes} = do_ends(Port),
+        ?assertEqual([<<"3000">>, <<"3000">>, <<"3000">>], Codes)
+    end).
+
+worker_is_killed(_) ->
+    hornbeam_case:doc("Sockets of a worker that is killed are closed with 1012 at once; the next "
+        "worker takes new ones."),
+    do_serve_app(#{}, fun(Port) ->
+        Clients = [do_welcomed(Port) || _ <- lists:seq(1, 3)],
+        _ = os:cmd("kill -9 " ++ integer_to_list(hornbeam_case:pid())),
+        [?assertMatch({1012, _}, raw_websocket:recv_close(C)) || C <- Clients],
+        [raw_websocket:close(C) || C <- Clients],
+        raw_websocket:close(do_welcomed(Port)),
+        hornbeam_case:await_idle()
+    end).
+
+worker_is_replaced(_) ->
+    hornbeam_case:doc("A worker that has served max_requests closes its sockets with 1012, for "
+        "clients and application."),
+    do_serve_app(#{max_requests => 4}, fun(Port) ->
+        Clients = [do_welcomed(Port) || _ <- lists:seq(1, 3)],
+        {First, []} = do_ends(Port),
+        [?assertMatch({1012, _}, raw_websocket:recv_close(C)) || C <- Clients],
+        [raw_websocket:close(C) || C <- Clients],
+        hornbeam_case:await(fun() -> element(1, do_ends(Port)) =/= First end),
+        hornbeam_case:await_idle()
+    end).
+
+node_stops(_) ->
+    hornbeam_case:doc("A node that stops closes its sockets with 1001 and does not wait for them."),
+    Before = erlang:monotonic_time(millisecond),
+    [Client] = do_serve_app(#{graceful_timeout => 20000}, fun(Port) -> [do_welcomed(Port)] end),
+    ?assertEqual({1001, <<>>}, raw_websocket:recv_close(Client)),
+    ?assert(erlang:monotonic_time(millisecond) - Before < 20000),
+    raw_websocket:close(Client).
+
+nothing_is_left(_) ->
+    hornbeam_case:doc("Clients that leave in every phase of a WebSocket leave no process, no slot, "
+        "no exchange behind."),
+    do_serve_app(#{}, fun(Port) ->
+        raw_websocket:close(do_welcomed(Port)),
+        hornbeam_case:await_idle(),
+        Processes = length(processes()),
+        [do_leave(N rem 5, Port) || N <- lists:seq(1, 300)],
+        hornbeam_case:await_idle(),
+        hornbeam_case:await(fun() ->
+            do_websockets() =:= 0 andalso length(processes()) =< Processes + 5
+        end),
+        {_, Codes} = do_ends(Port),
+        ?assert(length(Codes) >= 120)
+    end).
+
+%% In the handshake, after it, with a message under way, within a frame, in the closing.
+do_leave(0, Port) ->
+    gen_tcp:close(raw_websocket:start(Port, <<"/echo">>, []));
+do_leave(Phase, Port) ->
+    Client = do_welcomed(Port),
+    case Phase of
+        1 -> ok;
+        2 -> raw_websocket:send(text, <<"x">>, Client);
+        3 -> raw_websocket:send_raw(<<16#81, 16#FE, 1>>, Client);
+        4 -> raw_websocket:send({close, 1000, <<>>}, Client)
+    end,
+    raw_websocket:close(Client).
 
 %%% HTTP/2 (RFC 8441)
 

@@ -135,7 +135,8 @@ info(_, State) ->
 -spec terminate(cowboy_stream:reason(), state()) -> ok.
 terminate(Reason, #state{edge = Edge, peer = Peer0, timer = Timer, to = To} = State) ->
     #{pool := Pool, keepalive := Keepalive} = Edge,
-    ok = hornbeam_http2_streams:ended(Reason, Keepalive),
+    {_, StreamID} = To,
+    ok = hornbeam_http2_streams:ended(StreamID, Reason, Keepalive),
     {Effects, Peer} = hornbeam_websocket_peer:gone(1006, Peer0),
     _ = perform(Effects, State#state{peer = Peer}),
     _ = Timer =/= undefined andalso erlang:cancel_timer(Timer) =:= false andalso
