@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a coroutine at once, and makes an asyncio task of it only when it waits for something.
 
-Runs in the loop's thread. A task costs more than all else that a short request needs (see
-benchmarks/README.md), and most requests never wait. So the first step is taken by hand, inside a
-context of its own and with a task that is only allocated: `asyncio.current_task()` returns it, and
-whoever asks it for more than its identity makes it a real one. When the coroutine waits, the task
-is made real and goes on from there; it is the same object all the time.
+Runs in the loop's thread. Many requests never wait, and a task costs (benchmarks/tasks.py); what
+they answer can leave in the turn of the loop that brought them. So the first step is taken by hand,
+inside a context of its own and with a task that is only allocated: `asyncio.current_task()` returns
+it, and whoever asks it for more than its identity makes it a real one. When the coroutine waits,
+the task is made real and goes on from there; it is the same object all the time.
 """
 
 from __future__ import annotations

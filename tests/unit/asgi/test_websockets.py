@@ -53,7 +53,7 @@ def test_scope_and_accept(node: Node) -> None:
         "http_version": "1.1",
         "subprotocols": ["a", "b"],
         "headers": [(b"host", b"example.org")],
-        "extensions": {"websocket.http.response": {}},
+        "extensions": {"websocket.http.response": {}, "hornbeam.topics": {}},
         "client": ("10.0.0.9", 5555),
         "root_path": "",
     }
