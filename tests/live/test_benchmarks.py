@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -44,3 +46,32 @@ def test_quick_comparison(parts: list[str], servers: list[str], expected: list[s
     assert all(row["cpu"]["node"] > 0 and row["cpu"]["python"] > 0 for row in rows)
     for scenario in expected:
         assert f"{scenario}, 20 connections" in done.stdout
+
+
+@pytest.mark.skipif(
+    shutil.which("redis-server") is None or importlib.util.find_spec("redis") is None,
+    reason="redis-server or redis-py is not installed: scripts/setup bench",
+)
+def test_quick_comparison_of_shared_state() -> None:
+    """One round of each operation on hornbeam and on Redis: a JSON file with every figure, and ten
+    matches cost the same in a small and in a larger table."""
+    result = ROOT / "benchmarks" / "results" / "smoke-test-state.json"
+    result.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "benchmarks/state.py", "--quick", "--name", result.stem],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(result.read_text())
+    assert [line["operation"] for line in found["operations"]] == [
+        "incr", "get", "set", "get of 100 keys", "pipeline of 100 incr"
+    ]  # fmt: skip
+    for line in found["operations"]:
+        assert len(line["clock"]) == 3
+        assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
+    assert found["ten_matches"]["entries"] > 20000
+    assert found["ten_matches"]["ratio"] < 5
