@@ -308,6 +308,21 @@ idle_time(_) ->
     ?assert(Took >= 250),
     ?assert(Took < 5000).
 
+a_stop_says_goaway(_) ->
+    doc("When the server stops, streams that run are answered; then their connection ends with "
+        "GOAWAY, whatever others still do."),
+    Port = do_start(#{keepalive => 60, workers => 2}),
+    Other = hornbeam_case:async(fun() -> fetch(Port, "/sleep?4000") end),
+    {Id, C1} = raw_http2:get(<<"/sleep?500">>, do_settled(Port)),
+    await(fun() -> maps:get(open, hornbeam:info()) =:= 2 end),
+    Stopped = hornbeam_case:async(fun hornbeam:stop/0),
+    {[{Id, {200, <<"0">>}}], C2} = raw_http2:responses(1, C1),
+    ?assertEqual(no_error, raw_http2:rest(C2)),
+    {ok, Pool} = hornbeam_pool:lookup(root),
+    ?assertEqual(1, hornbeam_pool:open_count(Pool)),
+    ?assertMatch({200, _}, Other()),
+    ok = Stopped().
+
 %%% What is claimed
 
 the_scheme_is_that_of_the_connection(_) ->

@@ -230,8 +230,12 @@ answered({_, #stream{phase = closed, req = #{version := 'HTTP/2'}, to = {_, Id}}
 answered(Result) ->
     Result.
 
-ended(Id, Reason, #stream{context = #{version := 'HTTP/2', keepalive := Keepalive}}) ->
-    hornbeam_http2_streams:ended(Id, Reason, Keepalive);
+ended(Id, Reason, #stream{context = #{version := 'HTTP/2'}, edge = Edge}) ->
+    #{pool := Pool, keepalive := Keepalive} = Edge,
+    case hornbeam_pool:is_draining(Pool) of
+        true -> hornbeam_http2_streams:ended(Id, Reason, 0);
+        false -> hornbeam_http2_streams:ended(Id, Reason, Keepalive)
+    end;
 ended(StreamID, _, _) ->
     hornbeam_http1_turn:ended(StreamID).
 

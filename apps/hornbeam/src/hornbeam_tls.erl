@@ -15,6 +15,8 @@
 -type name() :: hornbeam_pool:name().
 
 -define(TABLE, hornbeam_certificates).
+%% Milliseconds without traffic.
+-define(HIBERNATE_AFTER, 5000).
 
 %% @doc Read the files that the options name, before anything of the application is started.
 -spec open(name(), hornbeam_options:config()) -> ok | {error, hornbeam_certificates:reason()}.
@@ -70,7 +72,9 @@ listen_options(#{tls_min_version := Min, ciphers := Ciphers} = Config) ->
         {honor_cipher_order, true},
         {sni_fun, fun ?MODULE:no_other_host/1},
         %% A handshake that fails is the client's affair, and scanners try many.
-        {log_level, warning}
+        {log_level, warning},
+        %% Two processes of ssl for each connection keep what the handshake left behind otherwise.
+        {hibernate_after, ?HIBERNATE_AFTER}
         | renegotiation(Min) ++ ciphers(Ciphers, Min)
     ].
 
