@@ -14,8 +14,10 @@
 
 -define(BUDGET_US, 1000).
 -define(MOST, 64).
-%% Nobody waits behind a request of this length when another worker is idle; four wait behind each
-%% other if they take half of it each, 64 if they take an eighth.
+%% With more at one worker the node and the worker take turns instead of working at the same time.
+-define(MOST_GATHERED, 32).
+%% Nobody waits behind a request of this length when another worker is idle; four are gathered if
+%% they take half of it each, sixteen if they take a quarter.
 -define(GATHER_US, 128).
 %% The average counts as one that other processes on the machine have lengthened up to so many
 %% times the best; beyond that some requests of the application are slow themselves.
@@ -86,4 +88,4 @@ limit(_, #prefetch{limit = Limit}) ->
 
 %% Several schedulers feed more than one worker can do.
 gather(Service, Limit, #prefetch{schedulers = Schedulers}) ->
-    max(1, min(min(?MOST, Limit), trunc(math:pow(?GATHER_US / Service, 2) / Schedulers))).
+    max(1, min(min(?MOST_GATHERED, Limit), trunc(math:pow(?GATHER_US / Service, 2) / Schedulers))).

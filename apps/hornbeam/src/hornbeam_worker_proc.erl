@@ -150,9 +150,6 @@ told(What, #data{starter = Starter, index = Index} = D) ->
 ready(enter, _, #data{traffic = T} = D) ->
     {keep_state, D#data{traffic = hornbeam_worker_traffic:open_limit(T)}, [?NEXT_TICK]};
 ready(info, {hornbeam_open, To, Request}, D) ->
-    %% Connections that are about to run on this scheduler go first: their requests travel in the
-    %% same packet.
-    true = erlang:yield(),
     opened(hornbeam_worker_mailbox:opens({To, Request}), D);
 ready(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
     case hornbeam_worker_traffic:packet(Packet, Link, T) of
@@ -275,7 +272,7 @@ common(info, {hornbeam_open, To, Request}, _, #data{traffic = T} = D) ->
     ok = hornbeam_worker_traffic:refuse({To, Request}, T),
     {keep_state, D};
 common(info, {hornbeam_message, _, _, _} = Event, _, #data{link = Link, traffic = T} = D) ->
-    %% As for requests: what other sockets are about to say travels in the same packet.
+    %% What other sockets are about to say travels in the same packet.
     true = erlang:yield(),
     Events = hornbeam_worker_mailbox:events(Event),
     {keep_state, D#data{traffic = hornbeam_worker_traffic:events(Events, Link, T)}};

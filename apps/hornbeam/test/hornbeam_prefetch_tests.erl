@@ -34,12 +34,12 @@ limits_test_() ->
 gather_test_() ->
     Table = [
         {"before a measurement every worker gets its share", 4, 1, [], 1},
-        {"an eighth of the bound: 64, but never more than it may hold", 1, 1, [{16, 1}], 63},
-        {"never more than the bound of the prefetch", 1, 1, [{1, 1}], 64},
+        {"a quarter of the bound: sixteen", 1, 1, [{32, 1}], 16},
+        {"never more than 32", 1, 1, [{1, 1}], 32},
         {"half of the bound: four", 1, 1, [{64, 1}], 4},
         {"from the bound on nobody waits behind another", 1, 1, [{128, 1}], 1},
         {"nor behind slow ones", 1, 1, [{10000, 1}], 1},
-        {"four schedulers feed four workers", 1, 4, [{16, 1}], 16}
+        {"four schedulers feed four workers", 1, 4, [{32, 1}], 4}
     ],
     [
         {Name, ?_assertMatch({Expected, _}, limits(T, S, Samples))}
@@ -92,4 +92,4 @@ a_fixed_limit_stays_test() ->
     Slow = hornbeam_prefetch:sample(1000000, 1, Prefetch),
     ?assertEqual({1, 1000}, hornbeam_prefetch:limits(Slow)),
     Quick = hornbeam_prefetch:sample(10, 1, Prefetch),
-    ?assertEqual({64, 1000}, hornbeam_prefetch:limits(Quick)).
+    ?assertEqual({32, 1000}, hornbeam_prefetch:limits(Quick)).
