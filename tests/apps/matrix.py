@@ -19,7 +19,7 @@ import hornbeam_erlang
 from hornbeam_erlang import aio, call_timeout
 
 TIMEOUT_MS = 150
-SLOW_MS = 1500
+SLOW_MS = 700
 UNSENDABLE = object()
 
 
