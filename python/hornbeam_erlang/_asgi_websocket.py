@@ -42,6 +42,9 @@ _EXPECTED = {
     CLOSED: "nothing after the close",
 }
 
+# The event of the denial response that is due.
+_DENIAL_EVENTS = {ASKED: "websocket.http.response.start", DENIED: "websocket.http.response.body"}
+
 ABNORMAL = 1006  # RFC 6455, 7.4.1: no close frame said why
 _DENIAL = "websocket."  # an event of the denial response is one of a response, with this before it
 
@@ -145,7 +148,7 @@ class WebSocketCycle(HTTPCycle):
             self._refuse()
         elif kind in (JOIN, LEAVE) and state == ACCEPTED and self.has_topics:
             await self._change_topics(event)
-        elif kind.startswith("websocket.http.response.") and state in (ASKED, DENIED):
+        elif kind == _DENIAL_EVENTS.get(state):
             await super().send({**event, "type": kind.removeprefix(_DENIAL)})
             self.state = DENIED
         else:
@@ -156,7 +159,7 @@ class WebSocketCycle(HTTPCycle):
         if (text is None) == (data is None):
             raise RuntimeError(f"expected one of 'text' and 'bytes', got {shortened(event)}")
         code = BINARY if text is None else TEXT
-        payload = _payload(data) if text is None else _text(text)
+        payload = _payload(data) if text is None else _text(text, "'text' of websocket.send")
         flow = self.flow
         while flow.credit() <= 0:
             await self.change()
@@ -200,7 +203,7 @@ class WebSocketCycle(HTTPCycle):
             code = 1000
         if type(code) is not int or not 1000 <= code <= 4999 or code in UNSENDABLE_CODES:
             raise BadResponse(f"close code {code!r}: expected 1000..4999 but 1005, 1006, 1015")
-        encoded = _text(reason)
+        encoded = _text(reason, "'reason' of websocket.close")
         if len(encoded) > MAX_REASON:
             raise BadResponse(f"close reason of {len(encoded)} bytes, allowed are {MAX_REASON}")
         self.connection.send((CLOSE, self.ident, code, encoded))
@@ -232,17 +235,18 @@ class WebSocketCycle(HTTPCycle):
 
 def _payload(value: Any) -> bytes:
     if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise BadResponse(f"bytes is of type {type(value).__name__}: {value!r:.80}")
+        text = f"'bytes' of websocket.send is of type {type(value).__name__}: {value!r:.80}"
+        raise BadResponse(text)
     return _bounded(bytes(value))
 
 
-def _text(value: Any) -> bytes:
+def _text(value: Any, name: str) -> bytes:
     if not isinstance(value, str):
-        raise BadResponse(f"expected str, got {type(value).__name__}: {value!r:.80}")
+        raise BadResponse(f"{name}: expected str, got {type(value).__name__}: {value!r:.80}")
     try:
         return _bounded(value.encode())
     except UnicodeEncodeError as exc:
-        raise BadResponse(f"the text has {value[exc.start]!r}, which is not UTF-8") from None
+        raise BadResponse(f"{name} has {value[exc.start]!r}, which is not UTF-8") from None
 
 
 def _bounded(payload: bytes) -> bytes:
