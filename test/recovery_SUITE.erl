@@ -149,6 +149,25 @@ worker_process_is_killed(_) ->
     ?assertEqual({200, <<"Hello">>}, fetch(Port, "/hello")),
     hornbeam_case:await_idle().
 
+state_outlives_everything_but_the_node(_) ->
+    doc("Shared state is there after the end of its workers, of whoever removes dead keys, and of "
+        "the application; and dead keys go on being removed."),
+    _ = start(#{}),
+    ok = hornbeam_state:set(<<"stays">>, 1),
+    Expiry = whereis(hornbeam_state_expiry),
+    exit(Expiry, kill),
+    await(fun() -> not lists:member(whereis(hornbeam_state_expiry), [Expiry, undefined]) end),
+    ok = hornbeam_state:set(<<"goes">>, 1, #{ttl_ms => 1}),
+    await(fun() -> not ets:member(hornbeam_state, <<"goes">>) end),
+    Worker = do_worker(),
+    exit(Worker, kill),
+    await(fun() -> do_worker() =/= Worker end),
+    do_await_ready(),
+    ok = hornbeam:stop(),
+    _ = start(#{}),
+    ?assertEqual({ok, 1}, hornbeam_state:get(<<"stays">>)),
+    ?assert(hornbeam_state:delete(<<"stays">>)).
+
 queue_is_killed(_) ->
     doc("A queue killed from outside is started again, and requests wait in it as before."),
     Port = start(#{}),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
@@ -296,26 +297,42 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         count(path, int(times))
     elif name == "counter":
         text = str(counter())
+    elif name.startswith("thread/"):
+        with ThreadPoolExecutor(1) as plain:
+            plain.submit(run, name.removeprefix("thread/")).result()
     else:
         run(name)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))])
     return [text.encode()]
 
 
+async def in_loop(name: str) -> None:
+    for coroutine in ASYNC_CASES:
+        if coroutine.__name__ == name:
+            await coroutine()
+    for case in CASES:
+        if case.__name__ == name:
+            case()
+
+
 async def asgi(
     scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
 ) -> None:
-    """The cases in the event loop of an ASGI worker; `/thread/name` in a thread beside it."""
-    assert scope["type"] == "http"
+    """The cases in the event loop of an ASGI worker; `/thread/name` in a thread beside it,
+    `/task/name` in a task of its own; as WebSocket a text `ok` when the case is over."""
+    assert scope["type"] in ("http", "websocket")
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
     *where, name = scope["path"].split("/")
     if where == ["", "thread"]:
         await asyncio.to_thread(run, name)
+    elif where == ["", "task"]:
+        await asyncio.create_task(in_loop(name))
     else:
-        for coroutine in ASYNC_CASES:
-            if coroutine.__name__ == name:
-                await coroutine()
-        for case in CASES:
-            if case.__name__ == name:
-                case()
+        await in_loop(name)
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.send", "text": "ok"})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from apps import state_cases
 from live import serving
@@ -33,13 +34,29 @@ def test_case(case: str, threads: str, start: Start) -> None:
     assert (status, body) == (200, b"ok"), served.errors()[-4000:]
 
 
-@pytest.mark.parametrize("where", ["", "/thread"])
+@pytest.mark.parametrize("case", CASES)
+def test_case_in_a_plain_thread(case: str, start: Start) -> None:
+    """The same in a thread that the application has started, while the worker's only one waits."""
+    served = start(APP, "--threads", "1")
+    status, body = served.get(f"/thread/{case}")
+    assert (status, body) == (200, b"ok"), served.errors()[-4000:]
+
+
+@pytest.mark.parametrize("where", ["", "/thread", "/task"])
 @pytest.mark.parametrize("case", CASES)
 def test_asgi_case(case: str, where: str, start: Start) -> None:
-    """The same in the event loop of an ASGI worker, and in a thread beside it."""
+    """The same in the event loop of an ASGI worker, in a thread beside it, in a task."""
     served = start("apps.state_cases:asgi", "--interface", "asgi")
     status, body = served.get(f"{where}/{case}")
     assert (status, body) == (200, b"ok"), served.errors()[-4000:]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_websocket_case(case: str, start: Start) -> None:
+    """The same in the handler of a WebSocket."""
+    served = start("apps.state_cases:asgi", "--interface", "asgi")
+    with connect(f"ws://{served.host}:{served.port}/{case}") as socket:
+        assert socket.recv(timeout=30) == "ok", served.errors()[-4000:]
 
 
 def count(served: Served, path: Path, times: int) -> int:
