@@ -79,7 +79,7 @@ PARTS = {
     "sse": Part(ASGI, (PACED, UNPACED)),
     "websocket": Part(ASGI, (ECHO,)),
     "idle": Part(ASGI, (IDLE,)),
-    "fanout": Part(("uvicorn-redis",), (FANOUT,)),
+    "fanout": Part(("hornbeam-topics", "hornbeam-pubsub", "uvicorn-redis"), (FANOUT,)),
 }
 
 AIMS = (

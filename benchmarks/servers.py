@@ -108,6 +108,18 @@ SERVERS = {
             "ASGI, uvloop, 1 worker",
             hornbeam("bench_asgi:application", *OURS),
         ),
+        Server(
+            "hornbeam-topics",
+            ("hornbeam", "uvloop"),
+            "as hornbeam-asgi, with WebSockets that join a topic",
+            hornbeam("bench_pubsub:joined", *OURS),
+        ),
+        Server(
+            "hornbeam-pubsub",
+            ("hornbeam", "uvloop"),
+            "as hornbeam-asgi, with a subscription for each WebSocket",
+            hornbeam("bench_pubsub:subscribed", *OURS),
+        ),
         Server("granian-wsgi", ("granian",), "WSGI, 1 worker", granian("wsgi", "--no-ws")),
         Server("granian-asgi", ("granian",), "ASGI, 1 worker", granian("asgi", *MANY)),
         Server("hypercorn", ("hypercorn", "uvloop"), "ASGI, uvloop, 1 worker", hypercorn),

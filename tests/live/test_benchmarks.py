@@ -23,10 +23,12 @@ from live.serving import ROOT
             ["hornbeam-asgi"],
             ["hello", "64 KiB", "1 ms", "JSON of 1 KiB", "SSE, 10/s each", "SSE, unpaced"],
         ),
+        (["websocket", "idle"], ["hornbeam-asgi"], ["WebSocket echo", "idle WebSockets"]),
+        (["fanout"], ["hornbeam-topics", "hornbeam-pubsub"], ["fan-out"]),
     ],
 )
 def test_quick_comparison(parts: list[str], servers: list[str], expected: list[str]) -> None:
-    """One round of each load: a table, a JSON file, no error, processor time of both halves."""
+    """One round of each load: a table, a JSON file, no error, what both halves cost."""
     result = ROOT / "benchmarks" / "results" / f"smoke-test-{parts[0]}.json"
     result.unlink(missing_ok=True)
     argv = [*parts, "--quick", "--connections", "20", "--servers", *servers]
@@ -43,7 +45,9 @@ def test_quick_comparison(parts: list[str], servers: list[str], expected: list[s
     cells = [(row["cell"]["scenario"], row["cell"]["server"]) for row in rows]
     assert cells == [(scenario, server) for scenario in expected for server in servers]
     assert all(row["valid"] for row in rows)
-    assert all(row["cpu"]["node"] > 0 and row["cpu"]["python"] > 0 for row in rows)
+    # So little work may be less than a clock tick, and the memory of so few sockets lost.
+    for kind in ("node", "python"):
+        assert any(row["cpu"][kind] > 0 for row in rows)
     for scenario in expected:
         assert f"{scenario}, 20 connections" in done.stdout
 
