@@ -13,9 +13,10 @@ from __future__ import annotations
 import threading
 import traceback
 from time import monotonic, sleep
+from typing import Protocol
 
 from ._hub import Hub
-from ._transport import EXIT_PROTOCOL, Transport, end_process
+from ._transport import EXIT_PROTOCOL, end_process
 from ._wire import ABORT, BEAT, END, FAULT, RESPONSE, RESULT
 
 TICK_SECONDS = 0.005
@@ -29,6 +30,14 @@ OVERDUE_SECONDS = 0.25  # answers that an event loop awaits are given up this mu
 CLOSING = frozenset({RESPONSE, END, ABORT, RESULT, FAULT})  # a thread is done with something
 
 
+class Kept(Protocol):
+    """What it needs of the connection; see `Transport`."""
+
+    def poll(self, timeout: float) -> bool: ...
+    def has_kept(self) -> bool: ...
+    def write_kept(self) -> bool: ...
+
+
 class Attendant:
     """See the head of the module; `start` starts its thread.
 
@@ -36,7 +45,7 @@ class Attendant:
         heartbeat: milliseconds of silence before BEAT.
     """
 
-    def __init__(self, hub: Hub, transport: Transport, heartbeat: int) -> None:
+    def __init__(self, hub: Hub, transport: Kept, heartbeat: int) -> None:
         self._hub = hub
         self._transport = transport
         self._heartbeat = heartbeat / 1000
@@ -44,15 +53,21 @@ class Attendant:
         self._asleep = False
         self._taken = -1
         self._flushes = -1
+        self._stopped = False
         self._stuck = 0  # ticks since the last piece of work was started
         self._quiet = 0  # ticks since there was anything to do
         self._unread = 0  # ticks for which it still reads for event loops that do not
         self._looked = 0.0  # monotonic time of the last look for awaited answers that are overdue
 
     def start(self) -> None:
-        """Starts the thread; it never ends before the process does."""
+        """Starts the thread; unless it is stopped it ends with the process."""
         self._hub.ring = self._ring
         threading.Thread(target=self._run, name="hornbeam-attendant", daemon=True).start()
+
+    def stop(self) -> None:
+        """Has the thread end when it next looks; for connections in memory."""
+        self._stopped = True
+        self._bell.set()
 
     def _ring(self) -> None:
         if self._asleep:
@@ -60,7 +75,7 @@ class Attendant:
 
     def _run(self) -> None:
         try:
-            while True:
+            while not self._stopped:
                 self._pause()
                 self._tick()
         except BaseException:  # a bug of ours; without this thread the worker would seem stalled

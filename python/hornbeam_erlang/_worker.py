@@ -126,7 +126,7 @@ def _serve_wsgi(hub: Hub, config: Config) -> None:
     gc.freeze()
     serve = WSGI(hub, application, config).serve
     hub.thread_count = config.threads
-    _ready(hub)
+    ready(hub)
     for number in range(2, config.threads + 1):
         name = f"hornbeam-{number}"
         threading.Thread(target=_run, args=(hub, serve), name=name, daemon=True).start()
@@ -141,10 +141,11 @@ def _serve_asgi(hub: Hub, transport: Transport, config: Config) -> None:
     loop = _asgi.make_loop(config.loop)
     application = load(config.app)
     install_fallback()
-    _asgi.serve(hub, transport, loop, application, config, lambda: _ready(hub), fail)
+    _asgi.serve(hub, transport, loop, application, config, lambda: ready(hub), fail)
 
 
-def _ready(hub: Hub) -> None:
+def ready(hub: Hub) -> None:
+    """Tells the node that the application serves, and connects this process."""
     _producers.install()
     hub.taken += 1
     hub.busy = 0
@@ -155,7 +156,7 @@ def _run(hub: Hub, serve: Serve) -> None:
     """Takes work and runs it until the worker has drained. An exception that gets here is a bug of
     hornbeam."""
     try:
-        _work(hub, serve)
+        work(hub, serve)
     except ProtocolError as exc:
         fail(hub, exc)
     except BaseException:
@@ -163,7 +164,8 @@ def _run(hub: Hub, serve: Serve) -> None:
         end_process(EXIT_PROTOCOL)
 
 
-def _work(hub: Hub, serve: Serve) -> None:
+def work(hub: Hub, serve: Serve) -> None:
+    """Takes work and runs it until the worker has drained."""
     take, origins, outbox = hub.take, hub.origins, hub.outbox
     thread = threading.get_ident()
     waiter = Waiter()

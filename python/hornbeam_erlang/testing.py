@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unit tests of applications without a node: what `hornbeam_erlang` offers works against a stand-in
+in memory.
+
+    def test_counts_views():
+        with hornbeam_erlang.testing.node() as node:
+            node.register_function("price", lambda item: {"item": item, "cents": 300})
+            assert shop.view("book") == {"views": 1, "cents": 300}
+            assert node.state == {"views:book": 1}
+
+State, cache, publish and subscribe, functions, hooks, streams and tasks behave as with a node of
+one worker; what needs HTTP or other nodes is not there. The calls are real ones, over a connection
+in memory, so values are refused, and come back, as they would.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from . import _calls, _worker
+from ._attendant import Attendant
+from ._hub import Hub
+from ._testing_node import MemoryNode
+from ._wire import BOOT, HELLO, VERSION_MAX, Message, ProtocolError
+
+__all__ = ["Node", "node"]
+
+HEARTBEAT_MS = 3_600_000
+WINDOW = 65536
+
+
+class Node:
+    """The stand-in, as a test sees it; made by `node`."""
+
+    def __init__(self, memory: MemoryNode) -> None:
+        self._memory = memory
+
+    def register_function(self, name: str, function: Callable[..., Any]) -> None:
+        """What `hornbeam:register_function` does: `call(name, *args)` returns `function(*args)`.
+
+        An exception that it raises is `RemoteError` for the caller.
+        """
+        self._memory.functions[name] = function
+
+    def unregister_function(self, name: str) -> None:
+        """Takes it away; no error when there is none."""
+        self._memory.functions.pop(name, None)
+
+    @property
+    def state(self) -> dict[Any, Any]:
+        """A copy of the shared state; keys whose time is over are not in it."""
+        return dict(self._memory.state.serve("scan", [None, len(self._memory.state.rows)], {}))
+
+    @property
+    def published(self) -> list[tuple[str, Any]]:
+        """Topics and messages of every `publish` so far, in order."""
+        return list(self._memory.published)
+
+    @property
+    def casts(self) -> list[tuple[str, list[Any]]]:
+        """Names and arguments of every `cast` so far, in order."""
+        return list(self._memory.casts)
+
+
+@contextmanager
+def node() -> Iterator[Node]:
+    """Connects this process to a fresh stand-in until the end of the block.
+
+    Raises: RuntimeError: this process is connected already, to a node or to another stand-in.
+    """
+    if _calls.is_connected():
+        raise RuntimeError("testing.node: this process is connected already")
+    memory = MemoryNode()
+    hub = Hub(memory.transport, _failed)
+    _greet(hub)
+    attendant = Attendant(hub, memory.transport, HEARTBEAT_MS)
+    attendant.start()
+    _worker.ready(hub)
+    server = threading.Thread(target=_worker.work, args=(hub, _no_requests), daemon=True)
+    server.start()
+    try:
+        yield Node(memory)
+    finally:
+        _calls.connect(None)
+        memory.stop()
+        server.join(10)
+        attendant.stop()
+
+
+def _greet(hub: Hub) -> None:
+    """The handshake, both sides of which are here."""
+    session = hub.session
+    session.response_window = session.request_window = WINDOW
+    session.send((HELLO, 1, VERSION_MAX, {}))
+    session.receive((HELLO, 1, VERSION_MAX, {}))
+    session.receive((BOOT, {}))
+
+
+def _failed(hub: Hub, exc: ProtocolError) -> Any:
+    raise exc
+
+
+def _no_requests(message: Message) -> None:
+    raise RuntimeError("the stand-in for a node serves no HTTP")
