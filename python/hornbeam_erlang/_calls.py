@@ -37,7 +37,8 @@ ABANDON_SECONDS = 0.05  # far longer than the mutex is held by anybody else
 GRACE_SECONDS = 0.25  # the other side answers within the timeout; this is for its answer's way
 
 _hub: Hub | None = None
-_advice = "start the application with the command 'hornbeam module:callable'"
+ADVICE = "start the application with the command 'hornbeam module:callable'"
+_advice = ADVICE
 
 
 def connect(hub: Hub | None, advice: str = "") -> None:

@@ -84,7 +84,7 @@ def node() -> Iterator[Node]:
     try:
         yield Node(memory)
     finally:
-        _calls.connect(None)
+        _calls.connect(None, _calls.ADVICE)
         memory.stop()
         server.join(10)
         attendant.stop()
