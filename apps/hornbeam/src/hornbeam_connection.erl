@@ -147,7 +147,7 @@ refuse_upgrade(Pool) ->
 scheme() -> get(?SCHEME).
 
 %% @doc Bytes that are read at once when a connection begins.
--spec first_buffer() -> pos_integer().
+-spec first_buffer() -> ?FIRST_BUFFER.
 first_buffer() -> ?FIRST_BUFFER.
 
 %% @doc To be called for each request: larger reads from the first one on that is no handshake of

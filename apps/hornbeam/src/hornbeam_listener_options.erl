@@ -88,6 +88,7 @@ edge(Config, Limits, Pool, Window) ->
 
 scheme(#{ssl := true}) -> <<"https">>;
 scheme(#{ssl := false}) -> <<"http">>.
+
 %% WSGI has none: to its applications a handshake is a request like any other.
 websocket(#{worker_class := wsgi}) ->
     #{};

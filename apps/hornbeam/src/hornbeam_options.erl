@@ -65,7 +65,9 @@
     %% Requests of one ASGI worker.
     max_concurrent := pos_integer(),
     websocket_timeout := pos_integer() | infinity,
+    websocket_ping_interval := pos_integer() | infinity,
     websocket_max_frame_size := pos_integer(),
+    websocket_compress := boolean(),
     hooks := #{on_request | on_response | on_error => fun()}
 }.
 
