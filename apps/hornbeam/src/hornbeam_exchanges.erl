@@ -8,10 +8,10 @@
 %% priv/protocol/PROTOCOL.md, sections 4.2, 6 and 7.
 -module(hornbeam_exchanges).
 
--export([new/1, open/4, body/5, credit/4, cancel/4, handle/3]).
+-export([new/1, open/4, body/5, credit/4, cancel/4, leave/3, handle/3]).
 -export([message/4, close/5, close_websockets/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
--export([count/1, running/1, websockets/1, given/1, find/2, socket/2]).
+-export([count/1, running/1, websockets/1, given/1, socket/2]).
 -export_type([state/0, to/0, hearer/0, effect/0, event/0, config/0]).
 
 -include("hornbeam_wire.hrl").
@@ -106,14 +106,6 @@ websockets(#state{sockets = Sockets}) -> hornbeam_websocket_exchanges:open_count
 -spec given(state()) -> non_neg_integer().
 given(#state{given = Given}) -> map_size(Given).
 
-%% @doc The exchange that answers this stream, for a stream that does not know its id.
--spec find(to(), state()) -> {ok, hornbeam_wire:exchange_id()} | error.
-find(To, #state{open = Open}) ->
-    case [Id || {Id, #exchange{to = T}} <- maps:to_list(Open), T =:= To] of
-        [Id | _] -> {ok, Id};
-        [] -> error
-    end.
-
 %% @doc The connection process of an accepted WebSocket.
 -spec socket(hornbeam_wire:exchange_id(), state()) -> {ok, pid()} | {error, gone}.
 socket(Id, #state{sockets = Sockets}) ->
@@ -199,6 +191,18 @@ cancel(Id, Reason, Now, #state{open = Open} = State) ->
             {[{?CANCEL, Id, Reason}], store(Id, E#exchange{phase = cancelled}, Now, State)};
         #{} ->
             {[], State}
+    end.
+
+%% @doc The client of a stream has left that had heard nothing of its exchange. A WebSocket may have
+%% been accepted meanwhile.
+-spec leave(to(), Now :: integer(), state()) -> {[hornbeam_wire:message()], state()}.
+leave(To, Now, #state{open = Open, sockets = Sockets0} = State) ->
+    case [Id || {Id, #exchange{to = T}} <- maps:to_list(Open), T =:= To] of
+        [Id | _] ->
+            cancel(Id, <<"client_gone">>, Now, State);
+        [] ->
+            {Messages, Sockets} = hornbeam_websocket_exchanges:leave(To, Now, Sockets0),
+            {Messages, State#state{sockets = Sockets}}
     end.
 
 store(Id, Exchange, Now, #state{open = Open, config = #{timeout := Timeout}} = State) ->

@@ -7,7 +7,7 @@
 -module(hornbeam_websocket_exchanges).
 
 -export([new/1, accept/3, abandon/3, handle/3]).
--export([message/4, credit/3, close/5, close_all/4, overdue/2, fail_all/1]).
+-export([message/4, credit/3, close/5, leave/3, close_all/4, overdue/2, fail_all/1]).
 -export([count/1, open_count/1, connection/2]).
 -export_type([state/0, config/0]).
 
@@ -176,6 +176,16 @@ close(Id, Code, Reason, Now, #state{open = Open} = State) when is_map_key(Id, Op
     {[{?CLOSE, Id, Code, Reason}], ending(Id, node, Now, State)};
 close(_, _, _, _, State) ->
     {[], State}.
+
+%% @doc The client has left before its stream had heard of the acceptance. A connection that leaves
+%% has no other one.
+-spec leave(hornbeam_exchanges:to(), Now :: integer(), state()) ->
+    {[hornbeam_wire:message()], state()}.
+leave({Pid, _} = To, Now, #state{open = Open} = State) ->
+    case [Id || {Id, #socket{to = T}} <- maps:to_list(Open), T =:= To orelse T =:= Pid] of
+        [Id | _] -> close(Id, 1006, <<>>, Now, State);
+        [] -> {[], State}
+    end.
 
 %% @doc Close every socket, of clients and worker alike: the worker is about to end.
 -spec close_all(Code :: 1000..4999, Reason :: binary(), Now :: integer(), state()) ->

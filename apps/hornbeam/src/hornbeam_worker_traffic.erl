@@ -126,10 +126,7 @@ event({hornbeam_credit, Id, N}, X) ->
 event({hornbeam_cancel, Id, Reason}, X) ->
     hornbeam_exchanges:cancel(Id, Reason, now_ms(), X);
 event({hornbeam_cancel, To}, X) ->
-    case hornbeam_exchanges:find(To, X) of
-        {ok, Id} -> hornbeam_exchanges:cancel(Id, <<"client_gone">>, now_ms(), X);
-        error -> {[], X}
-    end;
+    hornbeam_exchanges:leave(To, now_ms(), X);
 event({hornbeam_message, Id, Kind, Data}, X) ->
     hornbeam_exchanges:message(Id, Kind, Data, X);
 event({hornbeam_close, Id, Code, Reason}, X) ->

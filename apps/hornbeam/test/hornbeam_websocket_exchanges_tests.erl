@@ -24,6 +24,21 @@ accepted(N, X0) ->
 
 two() -> accepted(b, accepted(a, new())).
 
+%% The client of a stream that has heard nothing of its exchange: nothing may be left of it,
+%% wherever it is.
+a_client_leaves_unheard_test_() ->
+    [{binary_to_list(Version), fun() ->
+        Request = hornbeam_wire:websocket(setelement(3, ?FIELDS, Version)),
+        To = {self(), a},
+        {_, X0} = hornbeam_exchanges:open(To, Request, 0, new()),
+        ?assertMatch({[{?CANCEL, 1, <<"client_gone">>}], _}, hornbeam_exchanges:leave(To, 0, X0)),
+        {ok, _, X1} = hornbeam_exchanges:handle({?ACCEPT, 1, undefined, #{}}, 0, X0),
+        ?assertMatch({[], _}, hornbeam_exchanges:leave({spawn(fun() -> ok end), a}, 0, X1)),
+        {[{?CLOSE, 1, 1006, <<>>}], X} = hornbeam_exchanges:leave(To, 0, X1),
+        ?assertEqual(0, hornbeam_exchanges:websockets(X)),
+        ?assertEqual({[], X}, hornbeam_exchanges:leave(To, 0, X))
+    end} || Version <- [<<"1.1">>, <<"2">>]].
+
 %% Cowboy passes nothing to the streams of an HTTP/1.1 connection that is taken over.
 who_hears_of_an_accepted_socket_test_() ->
     [{binary_to_list(Version), fun() ->
