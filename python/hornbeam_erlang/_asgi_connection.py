@@ -194,7 +194,7 @@ class Connection:
         overdue, now = self._overdue, self.loop.time()
         while overdue and overdue[0][0] <= now:
             cycle = self.cycles.get(overdue.popleft()[1])
-            if cycle is not None:
+            if cycle is not None and not cycle.knows:
                 cycle.cancel()
         if overdue:
             self.loop.call_later(overdue[0][0] - now, self._guard, self._cancel_overdue)

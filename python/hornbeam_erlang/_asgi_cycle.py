@@ -47,17 +47,28 @@ class Cycle(LazyTask):
         connection: to the node.
         ident: id of the exchange.
         gone: why nobody waits for the answer any more: reason of CANCEL, empty while there is none.
+        knows: whether the application has been told so; not set before there is a reason.
         target: method and path, for the log.
         waiters: futures of those who wait for something to happen to the exchange.
     """
 
-    __slots__ = ("application", "connection", "gone", "ident", "scope", "target", "waiters")
+    __slots__ = (
+        "application",
+        "connection",
+        "gone",
+        "ident",
+        "knows",
+        "scope",
+        "target",
+        "waiters",
+    )
 
     application: Callable[..., Any]
     scope: Scope
     connection: Connection
     ident: int
     gone: bytes
+    knows: bool
     target: tuple[bytes, bytes]
     waiters: list[asyncio.Future[None]] | None
 
@@ -100,11 +111,17 @@ class Cycle(LazyTask):
     def cancelled_by_node(self, reason: bytes) -> None:
         """CANCEL has arrived."""
         self.gone = reason or b"client_gone"
+        self.knows = False
         self.changed()
 
     def wants_grace(self, reason: bytes) -> bool:
         """Whether the application may find out by itself that it is cancelled for `reason`."""
         return reason == b"client_gone"
+
+    def left(self) -> ClientDisconnected:
+        """What `send` raises when the client has left."""
+        self.knows = True
+        return ClientDisconnected(f"the client has left: {self.gone.decode('latin-1')}")
 
     # How the application ends.
 

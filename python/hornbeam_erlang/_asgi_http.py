@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._asgi_body import Body
-from ._asgi_cycle import ClientDisconnected, Cycle, Event, event_type, out_of_order
+from ._asgi_cycle import Cycle, Event, event_type, out_of_order
 from ._asgi_extensions import early_hints, file_message, push_message, trailers
 from ._asgi_headers import encode_headers
 from ._flow import Window
@@ -93,6 +93,8 @@ class HTTPCycle(Cycle):
                 return event
         while not self.gone and self.phase != DONE:
             await self.change()
+        if self.gone:
+            self.knows = True
         return {"type": "http.disconnect"}
 
     # What the application sends.
@@ -108,7 +110,7 @@ class HTTPCycle(Cycle):
         except (TypeError, KeyError):
             kind = event_type(event)
         if self.gone:
-            raise ClientDisconnected(f"the client has left: {self.gone.decode('latin-1')}")
+            raise self.left()
         phase = self.phase
         if kind == "http.response.body" and (phase == FIRST or phase == MORE):
             body = event.get("body", b"")
@@ -209,7 +211,7 @@ class HTTPCycle(Cycle):
             if credit <= 0:
                 await self.change()
                 if self.gone:
-                    raise ClientDisconnected(f"the client has left: {self.gone.decode('latin-1')}")
+                    raise self.left()
                 continue
             count = min(credit, MAX_DATA)
             piece = data if count >= end and not start else data[start : start + count]

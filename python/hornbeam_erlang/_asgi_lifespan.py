@@ -67,7 +67,7 @@ class Lifespan:
 
     async def shutdown(self) -> None:
         """Runs the shutdown, if there was a startup. What goes wrong is logged."""
-        if self._task is None or self._phase != STARTED:
+        if self._task is None or self._task.done() or self._phase != STARTED:
             return
         self._phase = STOPPING
         self._answered.clear()

@@ -57,7 +57,7 @@ class ScopeMaker:
         scope["path"] = text if "%" not in text and text.isascii() else decode_path(path)
         scope["raw_path"] = path
         scope["query_string"] = query
-        scope["headers"] = list(headers.items())
+        scope["headers"] = fields(version, headers)
         scope["state"] = self._state.copy()
         scope["extensions"] = http_extensions(version, headers)
         return scope
@@ -72,7 +72,7 @@ class ScopeMaker:
         scope["path"] = decode_path(path)
         scope["raw_path"] = path
         scope["query_string"] = query
-        scope["headers"] = list(headers.items())
+        scope["headers"] = fields(version, headers)
         scope["subprotocols"] = [name.decode("latin-1") for name in subprotocols]
         scope["state"] = self._state.copy()
         scope["extensions"] = {"websocket.http.response": {}}
@@ -91,6 +91,15 @@ class ScopeMaker:
         http = {"type": "http", "asgi": _ASGI, **entries}
         socket = {**http, "type": "websocket", "scheme": _SOCKET_SCHEMES.get(http["scheme"], "ws")}
         return http, socket
+
+
+def fields(version: bytes, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    """The headers as pairs; over HTTP/2 `host`, which is :authority, comes first (ASGI HTTP)."""
+    pairs = list(headers.items())
+    if version == b"2" and (host := headers.get(b"host")) is not None:
+        pairs.remove((b"host", host))
+        pairs.insert(0, (b"host", host))
+    return pairs
 
 
 def decode_path(path: bytes) -> str:

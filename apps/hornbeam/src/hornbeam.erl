@@ -19,6 +19,8 @@
 -define(HEARTBEAT, 1000).
 %% Milliseconds a worker may take to load the application.
 -define(BOOT_TIMEOUT, 120000).
+%% What a worker that has nothing left to do may take to end, milliseconds, beside its lifespan.
+-define(STOP_TIMEOUT, 5000).
 
 -type reason() ::
     hornbeam_options:reason()
@@ -64,7 +66,7 @@ start_pool(Python, #{workers := Size} = Config) ->
     case locked(fun() -> claim(worker_options(Python, Starter, Config), Config) end) of
         {ok, Pool, Supervisor} ->
             Monitor = monitor(process, Supervisor),
-            Booted = await_workers(Size, deadline(?BOOT_TIMEOUT), Starter, Monitor),
+            Booted = await_workers(Size, deadline(boot_timeout(Config)), Starter, Monitor),
             _ = demonitor(Monitor, [flush]),
             ok = forget(Starter),
             locked(fun() -> served(Booted, Pool, Config) end);
@@ -118,10 +120,21 @@ worker_options(Python, Starter, Config) ->
         response_window => ?WINDOW,
         request_window => ?WINDOW,
         heartbeat => ?HEARTBEAT,
-        boot_timeout => ?BOOT_TIMEOUT,
+        boot_timeout => boot_timeout(Config),
+        stop_timeout => ?STOP_TIMEOUT + lifespan_timeout(Config),
         starter => Starter,
         boot => boot(Config)
     }.
+
+boot_timeout(Config) -> ?BOOT_TIMEOUT + lifespan_timeout(Config).
+
+%% What an application may take for its startup, and for its shutdown, in milliseconds.
+lifespan_timeout(#{worker_class := asgi, lifespan := Mode, lifespan_timeout := Timeout}) when
+    Mode =/= off
+->
+    Timeout;
+lifespan_timeout(_) ->
+    0.
 
 %% PROTOCOL.md, section 4.1.
 boot(#{app := App, worker_class := Interface, workers := Size} = Config) ->
@@ -287,7 +300,8 @@ format_error({ledger, Path, Reason}) ->
 format_error(stopped) ->
     "the application was stopped while it was being loaded";
 format_error(boot_timeout) ->
-    ["the application was not loaded within ", integer_to_list(?BOOT_TIMEOUT div 1000), " seconds"];
+    ["the application was not loaded within ", integer_to_list(?BOOT_TIMEOUT div 1000),
+        " seconds, beside the lifespan_timeout of its startup"];
 format_error(Reason) ->
     hornbeam_options:format_error(Reason).
 

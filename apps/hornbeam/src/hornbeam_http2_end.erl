@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Notices that an HTTP/2 request body of unknown length has ended with trailers.
+%% @doc Notices that an HTTP/2 request body has ended with trailers: one of unknown length, or one
+%% whose last byte came without the end.
 %%
 %% Cowboy (2.8 to 2.12) reads the trailers and tells no stream handler of them, so that the body
 %% would never end. Its connection process knows, and is asked: by a process of its own for each
@@ -18,7 +19,7 @@
 -define(RARELY, 1000).
 -define(PATIENCE, 5000).
 
-%% @doc To be called in the connection process when such a stream starts.
+%% @doc To be called in the connection process when such a stream starts, or gets that byte.
 -spec watch(hornbeam_exchanges:to()) -> ok.
 watch(To) ->
     _ = spawn(fun() -> ask(To, ?SOON) end),

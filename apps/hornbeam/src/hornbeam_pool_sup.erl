@@ -6,8 +6,8 @@
 
 -export([start_link/2, init/1]).
 
-%% More than a worker gives its process to end (hornbeam_worker).
--define(SHUTDOWN, 8000).
+%% Milliseconds, on top of what a worker gives its process to end.
+-define(SHUTDOWN, 3000).
 
 -spec start_link(hornbeam_pool:pool(), hornbeam_worker_proc:options()) ->
     supervisor:startlink_ret().
@@ -16,14 +16,14 @@ start_link(Pool, Options) ->
 
 -spec init({hornbeam_pool:pool(), hornbeam_worker_proc:options()}) ->
     {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
-init({Pool, Options}) ->
+init({Pool, #{stop_timeout := StopTimeout} = Options}) ->
     #{size := Size} = hornbeam_pool:config(Pool),
     Queue = #{id => queue, start => {hornbeam_queue, start_link, [Pool]}},
     Workers = [
         #{
             id => {worker, Index},
             start => {hornbeam_worker_proc, start_link, [Pool, Index, Options]},
-            shutdown => ?SHUTDOWN
+            shutdown => StopTimeout + ?SHUTDOWN
         }
      || Index <- lists:seq(1, Size)
     ],

@@ -7,7 +7,7 @@
 %% `body_buffer' before a worker is chosen; then it goes on as the worker grants credit.
 -module(hornbeam_request_body).
 
--export([new/0, none/0, received/4, take/1, sent/1, credit/2, forward/1, read_on/2]).
+-export([new/0, none/0, received/3, take/1, sent/1, credit/2, forward/1, read_on/2]).
 -export([is_done/1, size/1, await/3, deadline/4, forget/2]).
 -export_type([body/0]).
 
@@ -42,17 +42,16 @@ new() -> #body{}.
 -spec none() -> body().
 none() -> #body{done = true, sent = true}.
 
-%% @doc More has come. Cowboy tells of no end where trailers end an HTTP/2 body.
--spec received(cowboy_stream:fin(), binary(), Length, body()) -> body() when
-    Length :: non_neg_integer() | undefined.
-received(Fin, Data, Length, #body{received = Before, pending = Pending} = Body) ->
+%% @doc More has come.
+-spec received(cowboy_stream:fin(), binary(), body()) -> body().
+received(Fin, Data, #body{received = Before, pending = Pending} = Body) ->
     Size = byte_size(Data),
     Body#body{
         received = Before + Size,
         pending = [Data | Pending],
         pending_size = Body#body.pending_size + Size,
         flow = Body#body.flow - Size,
-        done = Fin =:= fin orelse Before + Size =:= Length,
+        done = Fin =:= fin,
         seen = now_ms()
     }.
 

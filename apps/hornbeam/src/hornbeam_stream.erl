@@ -143,13 +143,27 @@ data(_, Fin, Data, {websocket, Socket}) ->
 data(_, _, _, #stream{phase = closed} = Stream) ->
     {[], Stream};
 data(_, Fin, Data, #stream{body = Body0, edge = #{max_body := Max}} = Stream) ->
-    #stream{req = #{body_length := Length}} = Stream,
-    Body = hornbeam_request_body:received(Fin, Data, Length, Body0),
+    Body = hornbeam_request_body:received(Fin, Data, Body0),
+    ok = end_is_near(Fin, Data, Body, Stream),
     %% `infinity' is above every number.
     case hornbeam_request_body:size(Body) > Max of
         true -> broken_off({refuse, 413, <<"the body is larger than max_body">>}, Stream);
         false -> more_body(Stream#stream{body = Body})
     end.
+
+%% Over HTTP/2 the end of a body of known length may come behind its last byte: in an empty frame,
+%% or as trailers, of which Cowboy does not tell. Whoever is answered before would see the stream
+%% reset while it still sends (RFC 9113, 8.1).
+end_is_near(nofin, Data, Body, #stream{req = #{version := 'HTTP/2'} = Req, to = To}) when
+    Data =/= <<>>
+->
+    #{body_length := Length} = Req,
+    case hornbeam_request_body:size(Body) =:= Length of
+        true -> hornbeam_http2_end:watch(To);
+        false -> ok
+    end;
+end_is_near(_, _, _, _) ->
+    ok.
 
 more_body(#stream{phase = gathering, body = Body0, edge = #{body_buffer := Buffer}} = Stream) ->
     case {hornbeam_request_body:is_done(Body0), hornbeam_request_body:size(Body0) > Buffer} of

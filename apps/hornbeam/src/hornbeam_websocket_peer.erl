@@ -53,9 +53,8 @@
     credit :: integer(),
     %% what the client has taken and the worker was not granted again
     owed = 0 :: non_neg_integer(),
-    %% closing: CLOSE was sent, that of the client is awaited until the deadline; failed: the same,
-    %% and what it sends cannot be read any more
-    phase = open :: open | closing | failed | closed,
+    %% closing: CLOSE was sent, that of the client is awaited until the deadline
+    phase = open :: open | closing | closed,
     %% milliseconds: when the client was last heard, when it was sent a ping, until when it may take
     %% to close
     heard :: integer(),
@@ -132,11 +131,13 @@ client({Kind, Data}, Effects, #peer{credit = Credit} = Peer) ->
     Left = Credit - byte_size(Data) - ?WEBSOCKET_MESSAGE,
     decode([{message, Kind, Data} | Effects], Peer#peer{credit = Left}).
 
-failed(Code, Reason, Effects, #peer{phase = open, heard = Now} = Peer) ->
-    {More, Closing} = close(Code, Reason, Now, Peer),
-    {lists:reverse(Effects, [{close, Code, Reason} | More]), Closing#peer{phase = failed}};
+%% What follows is not understood any more, so the answer of the client is not awaited (RFC 6455,
+%% 7.1.7).
+failed(Code, Reason, Effects, #peer{phase = open} = Peer) ->
+    Close = [{close, Code, Reason}, {send, hornbeam_websocket_frames:close(Code, Reason)}, finish],
+    {lists:reverse(Effects, Close), Peer#peer{phase = closed}};
 failed(_, _, Effects, Peer) ->
-    {lists:reverse(Effects), Peer#peer{phase = failed}}.
+    {lists:reverse(Effects, [finish]), Peer#peer{phase = closed}}.
 
 %% The client has a while to answer, so that it gets the code before the connection ends.
 close(Code, Reason, Now, Peer) ->

@@ -36,6 +36,8 @@
     %% Milliseconds.
     heartbeat := pos_integer(),
     boot_timeout := pos_integer(),
+    %% What a process that has nothing left gets to end.
+    stop_timeout := pos_integer(),
     %% Requests after which the worker is replaced, and how many more at random.
     max_requests := pos_integer() | infinity,
     max_requests_jitter := non_neg_integer(),
@@ -64,8 +66,6 @@
 
 %% Deadlines and silence are looked at as often as this, milliseconds.
 -define(TICK, 250).
-%% What a process that has nothing left to do may take to end, milliseconds.
--define(STOP_TIMEOUT, 5000).
 %% Close code of WebSockets whose worker ends: "service restart".
 -define(RESTART, 1012).
 %% Words: room for a few packets between two collections.
@@ -242,8 +242,8 @@ drained(#data{drain = stuck} = D) ->
     killed(timeout, D);
 drained(#data{drained_at = undefined} = D) ->
     {keep_state, D#data{drained_at = now_ms()}, [?NEXT_TICK]};
-drained(#data{drained_at = Since} = D) ->
-    case now_ms() - Since > ?STOP_TIMEOUT of
+drained(#data{drained_at = Since, options = #{stop_timeout := Timeout}} = D) ->
+    case now_ms() - Since > Timeout of
         true -> killed(does_not_end, D);
         false -> {keep_state, D, [?NEXT_TICK]}
     end.
@@ -359,8 +359,8 @@ failures(_, _) -> 0.
 %%% The end
 
 -spec terminate(term(), atom(), #data{}) -> ok.
-terminate(Reason, State, #data{port = Port, link = Link} = D) ->
-    _ = is_orderly(Reason) andalso is_up(State) andalso ended(Port, Link),
+terminate(Reason, State, D) ->
+    _ = is_orderly(Reason) andalso is_up(State) andalso ended(State, D),
     #data{traffic = T} = bury(D),
     ok = hornbeam_worker_traffic:closed(T),
     refuse_rest(T).
@@ -369,12 +369,13 @@ terminate(Reason, State, #data{port = Port, link = Link} = D) ->
 is_orderly({shutdown, _}) -> true;
 is_orderly(Reason) -> Reason =:= shutdown orelse Reason =:= normal.
 
-ended(Port, Link) ->
-    ok = hornbeam_link:send([{?DRAIN}], Link),
+%% A worker that drains to be recycled has been told already.
+ended(State, #data{drain = Drain, port = Port, link = Link, options = Options}) ->
+    _ = (State =:= draining andalso Drain =:= recycle) orelse hornbeam_link:send([{?DRAIN}], Link),
     receive
         {Port, {exit_status, _}} -> ok;
         {'EXIT', Port, _} -> ok
-    after ?STOP_TIMEOUT -> ok
+    after maps:get(stop_timeout, Options) -> ok
     end.
 
 %% Requests that were sent here before the limit became 0.

@@ -70,10 +70,10 @@ steps_test_() ->
             [[{send, 8, <<1000:16>>}, arm], []]},
         {"the node stops", [shutdown, shutdown],
             [[{close, 1001, <<>>}, {send, 8, <<1001:16>>}, arm], []]},
-        {"an illegal frame; nothing after it counts",
+        {"an illegal frame; nothing after it counts, and no answer is awaited",
             [{bytes, <<16#83, 16#80, 0:32>>}, {bytes, close_frame(1000)}],
-            [[{close, 1002, <<"unknown opcode">>}, {send, 8, <<1002:16, "unknown opcode">>}, arm],
-                []]},
+            [[{close, 1002, <<"unknown opcode">>}, {send, 8, <<1002:16, "unknown opcode">>},
+                finish], []]},
         {"a ping after silence, cut off after more of it",
             [{tick, 399}, {tick, 400}, {tick, 799}, {tick, 800}],
             [[], [{send, 9, <<>>}], [], [
