@@ -4,7 +4,7 @@
 #   make           build both halves            make bench     compare with other servers
 #   make run       serve an application         make fmt       format both halves
 #   make test      EUnit, Common Test, pytest   make lint types xref dialyzer    the checks
-#   make chaos     kills under load, a minute
+#   make chaos     kills under load, 30,000 clients that leave
 #   make check     all checks                   make clean     remove what was built
 #
 # make run takes BIND (127.0.0.1:8000), APP (app:application), APP_DIR (examples/hello_wsgi when
@@ -59,7 +59,7 @@ test-py: build
 	@$(VENV)/python scripts/run_tests.py pytest
 
 chaos: build
-	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE
+	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE,test/leavers_SUITE
 	@HORNBEAM_INCREMENTS=10000 $(VENV)/pytest -q --timeout=900 tests/live/test_state.py -k writers
 
 bench: build

@@ -3,12 +3,15 @@
 until the test lets it go on. So tests wait for conditions, not for time.
 
 `Gate` is the test's end and runs in pytest; `Side` is the application's and runs in the thread that
-serves the request. Between them: lines over a Unix socket whose path is the request header X-Gate.
+serves the request; `LoopSide` is an asynchronous application's and runs in its loop. Between them:
+lines over a Unix socket whose path is the request header X-Gate.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,34 @@ class Side(_End):
             raise RuntimeError(f"the test left before it opened {word}")
 
 
+class LoopSide:
+    """An asynchronous application's end; made by `open`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, scope: Mapping[str, Any]) -> LoopSide:
+        """Connected to the test that made the request or the WebSocket."""
+        (path,) = (value for name, value in scope["headers"] if name == b"x-gate")
+        return cls(*await asyncio.open_unix_connection(path.decode()))
+
+    def tell(self, word: str) -> None:
+        self._writer.write(word.encode() + b"\n")
+
+    async def hear(self) -> str:
+        """The next word of the test; empty when it has gone away."""
+        line = await asyncio.wait_for(self._reader.readline(), SECONDS)
+        return line.decode().rstrip("\n")
+
+    async def wait(self, word: str) -> None:
+        """Says that `word` is reached and waits until the test lets it pass."""
+        self.tell(word)
+        if await self.hear() != "pass":
+            raise RuntimeError(f"the test left before it opened {word}")
+
+
 class Gate:
     """The test's end: at most one request comes through it.
 
@@ -70,14 +101,21 @@ class Gate:
             self._end = _End(self._listener.accept()[0])
         return self._end
 
+    def hear(self) -> str:
+        """The application's next word."""
+        return self._connected().hear()
+
     def expect(self, word: str) -> None:
         """Waits until the application says `word`; fails when it says anything else."""
-        heard = self._connected().hear()
+        heard = self.hear()
         assert heard == word, f"the application is at {heard!r}, not at {word!r}"
+
+    def tell(self, word: str) -> None:
+        self._connected().tell(word)
 
     def open(self) -> None:
         """Lets the application pass where it waits."""
-        self._connected().tell("pass")
+        self.tell("pass")
 
     def __enter__(self) -> Gate:
         return self

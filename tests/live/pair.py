@@ -74,16 +74,22 @@ class Pair:
         Args: mask: what to overlook in bodies. plain: without the validator. arguments: of httpx;
             a callable is called with the client for its value.
         """
-        headers = {"Host": HOST, **({"X-Plain": "1"} if plain else {})}
-        headers.update(arguments.pop("headers", {}))
-        answers = {}
-        for name, client in self._clients.items():
-            own = {key: made(value, client) for key, value in arguments.items()}
-            answers[name] = answer(client.request(method, path, headers=headers, **own))
-        (first, ours), *others = answers.items()
+        if plain:
+            arguments["headers"] = {"X-Plain": "1", **arguments.get("headers", {})}
+        answers = self.each(method, path, **arguments)
+        (first, ours), *others = zip(self._clients, answers, strict=True)
         for name, theirs in others:
             compare(masked(ours, mask), masked(theirs, mask), f"{method} {path}: {first}, {name}")
         return ours
+
+    def each(self, method: str, path: str, **arguments: Any) -> list[Answer]:
+        """Sends a request to both. Returns: their answers, which may differ."""
+        headers = {"Host": HOST, **arguments.pop("headers", {})}
+        answers = []
+        for client in self._clients.values():
+            own = {key: made(value, client) for key, value in arguments.items()}
+            answers.append(answer(client.request(method, path, headers=headers, **own)))
+        return answers
 
 
 def made(value: Any, client: httpx.Client) -> Any:

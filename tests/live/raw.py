@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from live.serving import Served
 
@@ -93,13 +93,18 @@ class Raw:
 
     def head(self) -> Head:
         """The next response head."""
-        lines = []
+        line = self.file.readline().decode("latin-1").rstrip()
+        assert line, "the connection ended instead of a response"
+        version, status, *_ = line.split(" ", 2)
+        return Head(version, int(status), self.fields())
+
+    def fields(self) -> list[tuple[str, str]]:
+        """Header fields, or trailers, up to the empty line; names in lower case."""
+        found = []
         while line := self.file.readline().rstrip(b"\r\n").decode("latin-1"):
-            lines.append(line)
-        assert lines, "the connection ended instead of a response"
-        version, status, *_ = lines[0].split(" ", 2)
-        pairs = (line.partition(":")[::2] for line in lines[1:])
-        return Head(version, int(status), [(name.lower(), value.strip()) for name, value in pairs])
+            name, _, value = line.partition(":")
+            found.append((name.lower(), value.strip()))
+        return found
 
     def reply(self, method: str = "GET") -> Reply:
         """The next response, its body framed as RFC 9112, 6.3 says."""
@@ -119,6 +124,14 @@ class Raw:
         assert self.file.read(2) == b"\r\n"
         return data
 
+    def chunk_data(self) -> bytes:
+        """As `chunk`, but after the last one the trailers are left to be read."""
+        size = self.file.readline()
+        assert size, "the connection ended within a body in chunks"
+        data = self.file.read(int(size, 16))
+        assert not data or self.file.read(2) == b"\r\n"
+        return data
+
     def rest(self) -> bytes:
         """What comes until the server closes the connection."""
         return self.file.read()
@@ -127,7 +140,7 @@ class Raw:
         self.file.close()
         self.socket.close()
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:

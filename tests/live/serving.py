@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the real `hornbeam` command, or gunicorn to compare with, and ends it, whatever the test
+"""Starts the real `hornbeam` command, or a server to compare with, and ends it, whatever the test
 did.
 
 Runs in: the tests. Nothing here waits without a deadline: a node that does not say where it serves,
@@ -16,22 +16,43 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TypeAlias
 
+from hornbeam_erlang._command import VARIABLE
+from hornbeam_erlang.codec import encode
+from hornbeam_erlang.terms import Atom
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 COMMAND = (sys.executable, "-m", "hornbeam_erlang._command")
 GUNICORN = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket")
+UVICORN = (sys.executable, "-m", "uvicorn", "--port", "0", "--timeout-graceful-shutdown", "1")
+HYPERCORN = (sys.executable, "-m", "hypercorn", "--bind", "127.0.0.1:0")
+
+# What uvicorn calls options of ours.
+UVICORN_OPTIONS = {
+    "lifespan": "lifespan",
+    "loop": "loop",
+    "websocket_max_frame_size": "ws-max-size",
+}
+
+# Does what the command does with options it was given as a term already.
+LAUNCH = """
+import os, sys
+from hornbeam_erlang._command import command_line, serve
+sys.exit(serve(command_line(), dict(os.environ)))
+"""
 
 # Seconds. Generous: a busy machine starts a node and two interpreters in a few.
 START = 60.0
 STOP = 45.0
 
+Option: TypeAlias = tuple[str, object]
 Child: TypeAlias = tuple[subprocess.Popen[bytes], IO[bytes]]
 
 
@@ -166,6 +187,16 @@ def end(process: subprocess.Popen[bytes]) -> None:
         raise
 
 
+def announced(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> Served:
+    """What a command serves once it has said where; fails when it does not say."""
+    announcement = first_line(process)
+    found = re.search(r"https?://([\d.]+):(\d+)", announcement)
+    if found is None:
+        end(process)
+        raise AssertionError(f"not served: {announcement!r}\n{text(stderr)}")
+    return Served(process, found[1], int(found[2]), announcement, stderr)
+
+
 @contextmanager
 def serving(app: str, app_dir: Path, *options: str, **variables: str) -> Iterator[Served]:
     """Serves `app` (module:callable in `app_dir`) on a port the kernel chooses.
@@ -174,26 +205,63 @@ def serving(app: str, app_dir: Path, *options: str, **variables: str) -> Iterato
     """
     argv = ("--bind", "127.0.0.1:0", "--app-dir", str(app_dir), *options, app)
     with command(*argv, **variables) as (process, stderr):
-        announcement = first_line(process)
-        found = re.search(r"https?://([\d.]+):(\d+)", announcement)
-        if found is None:
-            end(process)
-            raise AssertionError(f"not served: {announcement!r}\n{text(stderr)}")
-        yield Served(process, found[1], int(found[2]), announcement, stderr)
+        yield announced(process, stderr)
 
 
 @contextmanager
-def gunicorn(app: str, app_dir: Path, *options: str, **variables: str) -> Iterator[Served]:
-    """Serves `app` with gunicorn, the server whose answers ours are compared with; as `serving`."""
-    argv = (*GUNICORN, "--chdir", str(app_dir), *options, app)
+def peer(argv: Sequence[str], listening: str, variables: Mapping[str, str]) -> Iterator[Served]:
+    """A server to compare with, which says on standard error where it listens.
+
+    Args: listening: the pattern of that line; its groups are the URL, the host and the port.
+    """
+    pattern = re.compile(listening)
     with child(argv, variables) as (process, stderr):
-        listening = re.compile(r"Listening at: (http://([\d.]+):(\d+))")
         wait_until(
-            lambda: process.poll() is not None or bool(listening.search(text(stderr))),
-            "gunicorn listens",
+            lambda: process.poll() is not None or bool(pattern.search(text(stderr))),
+            f"{argv[2]} listens",
             START,
         )
-        found = listening.search(text(stderr))
+        found = pattern.search(text(stderr))
         if found is None or process.poll() is not None:
-            raise AssertionError(f"gunicorn does not serve:\n{text(stderr)}")
+            raise AssertionError(f"{argv[2]} does not serve:\n{text(stderr)}")
         yield Served(process, found[2], int(found[3]), found[1], stderr)
+
+
+def gunicorn(
+    app: str, app_dir: Path, *options: str, **variables: str
+) -> AbstractContextManager[Served]:
+    """Serves `app` with gunicorn, the server whose answers ours are compared with; as `serving`."""
+    argv = (*GUNICORN, "--chdir", str(app_dir), *options, app)
+    return peer(argv, r"Listening at: (http://([\d.]+):(\d+))", variables)
+
+
+def uvicorn(
+    app: str, app_dir: Path, *options: Option, **variables: str
+) -> AbstractContextManager[Served]:
+    """Serves an ASGI `app` with uvicorn; options are named as hornbeam's."""
+    given = (f"--{UVICORN_OPTIONS[name]}={value}" for name, value in options)
+    argv = (*UVICORN, "--app-dir", str(app_dir), *given, app)
+    return peer(argv, r"running on (http://([\d.]+):(\d+))", variables)
+
+
+def hypercorn(app: str, app_dir: Path, **variables: str) -> AbstractContextManager[Served]:
+    """Serves an ASGI `app` with hypercorn, which speaks HTTP/2 without TLS as well."""
+    argv = (*HYPERCORN, "--graceful-timeout", "1", app)
+    paths = {"PYTHONPATH": str(app_dir), **variables}
+    return peer(argv, r"Running on (http://([\d.]+):(\d+))", paths)
+
+
+@contextmanager
+def node(app: str, app_dir: Path, *options: Option, **variables: str) -> Iterator[Served]:
+    """The command's node, with options of hornbeam:start/2 that the command line does not have.
+
+    Args: options: names and values, which come after one worker, this interpreter and any port of
+        127.0.0.1; tuples are lists.
+    """
+    usual: dict[str, object] = {"bind": "127.0.0.1:0", "workers": 1, "python": sys.executable}
+    given = {**usual, "pythonpath": (str(app_dir),), **dict(options)}
+    lists = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    term = encode((app, {Atom(name): value for name, value in lists.items()}))
+    argv = (sys.executable, "-c", LAUNCH)
+    with child(argv, {**variables, VARIABLE: term.hex()}) as (process, stderr):
+        yield announced(process, stderr)

@@ -32,9 +32,16 @@ FASTEST = 96 * MIB  # bytes a second that the slow side takes at most
 SMALL_BUFFER = 65536  # of a slow client's socket
 
 
+@pytest.fixture(params=["wsgi", "asgi"])
+def interface(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def served(start: Start) -> Served:
-    """One worker with two threads."""
+def served(interface: str, start: Start, start_asgi: Start) -> Served:
+    """One worker, with two threads or a loop."""
+    if interface == "asgi":
+        return start_asgi("apps.slow_cases_asgi:application")
     return start("apps.slow_cases:application", "--threads", "2")
 
 
@@ -167,9 +174,16 @@ def test_fast_http2_upload_is_no_flood(served: Served, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def tricklers(start: Start) -> Iterator[tuple[Served, list[Raw]]]:
-    """One worker with one thread, and twenty clients that each send the head of a 64 KiB body."""
-    served = start("apps.slow_cases:application", "--threads", "1")
+def tricklers(
+    interface: str, start: Start, start_asgi: Start
+) -> Iterator[tuple[Served, list[Raw]]]:
+    """One worker that serves one request at a time, and twenty clients that each send the head of
+    a 64 KiB body.
+    """
+    if interface == "asgi":
+        served = start_asgi("apps.slow_cases_asgi:application", ("max_concurrent", 1))
+    else:
+        served = start("apps.slow_cases:application", "--threads", "1")
     with ExitStack() as stack:
         clients = [stack.enter_context(Raw(served)) for _ in range(20)]
         for client in clients:
