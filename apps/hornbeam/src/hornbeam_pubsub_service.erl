@@ -17,7 +17,7 @@
 -define(MAX_TOPIC, 1024).
 
 -spec handle(hornbeam_service:arguments(), hornbeam_service:keywords(), Context) ->
-    {ok, undefined | non_neg_integer()} | {error, term()} | {bad_term, term()}
+    {ok, undefined | non_neg_integer()} | {error, term()} | {bad_term, binary()}
 when
     Context :: hornbeam_service:context().
 handle(Arguments, _, #{service := Service, worker := Worker}) ->

@@ -70,6 +70,8 @@ takeover(Parent, _Ref, Socket, Transport, _Opts, Buffer, {Peer, Pool}) ->
     run(fun() -> hibernate(begun(Buffer, State)) end, Peer, Pool).
 
 %% A crash is a bug of ours, of which the worker must hear: nobody watches this process.
+-spec run(fun(() -> no_return()), hornbeam_websocket_peer:peer(), hornbeam_pool:pool()) ->
+    no_return().
 run(Loop, Peer, Pool) ->
     try
         Loop()

@@ -228,7 +228,7 @@ unmask(Rest, Mask, Done) ->
 %%% Out
 
 %% @doc A message for the client, in one frame.
--spec encode(text | binary, binary(), deflate()) -> iodata().
+-spec encode(text | binary, binary(), deflate()) -> iolist().
 encode(Kind, Data, Deflate) when Deflate =:= none; Data =:= <<>> ->
     frame(opcode(Kind), 0, Data);
 encode(Kind, Data, {Z, Takeover}) ->
@@ -240,15 +240,15 @@ encode(Kind, Data, {Z, Takeover}) ->
 opcode(text) -> 1;
 opcode(binary) -> 2.
 
--spec ping() -> iodata().
+-spec ping() -> iolist().
 ping() -> frame(9, 0, <<>>).
 
 %% @doc The answer to a ping.
--spec pong(binary()) -> iodata().
+-spec pong(binary()) -> iolist().
 pong(Data) -> frame(10, 0, Data).
 
 %% @doc 1005 says nothing of a code.
--spec close(1000..4999, Reason :: binary()) -> iodata().
+-spec close(1000..4999, Reason :: binary()) -> iolist().
 close(1005, _) -> frame(8, 0, <<>>);
 close(Code, Reason) -> frame(8, 0, <<Code:16, Reason/binary>>).
 

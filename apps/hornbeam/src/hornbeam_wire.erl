@@ -304,7 +304,7 @@ encode_value(Value) ->
 
 %% @doc Tags of the tuples that stand for Python's types in values. That they are here makes them
 %% atoms that the node knows, whichever of its modules are loaded.
--spec value_tags() -> [atom(), ...].
+-spec value_tags() -> [bytes | ndarray, ...].
 value_tags() -> [bytes, ndarray].
 
 %% @doc The value of a payload. Atoms that the node does not know are refused, not created.
