@@ -24,8 +24,8 @@ handle(Arguments, _, #{service := Service, worker := Worker}) ->
     try
         {ok, serve(Service, Arguments, Worker)}
     catch
-        throw:{bad_term, _} = Reason -> Reason;
-        throw:{error, _} = Error -> Error;
+        throw:{bad_term, Text} when is_binary(Text) -> {bad_term, Text};
+        throw:{error, Reason} when Reason =:= gone; Reason =:= unknown_call -> {error, Reason};
         error:{not_json, Value} -> {bad_term, not_json(Value)};
         error:{too_large, _} -> {bad_term, <<"publish: the message is too large">>}
     end.
