@@ -5,6 +5,7 @@
 #   make run       serve an application         make fmt       format both halves
 #   make test      EUnit, Common Test, pytest   make lint types xref dialyzer    the checks
 #   make chaos     kills under load, 30,000 clients that leave
+#   make matrix    every operation of hornbeam_erlang from everywhere
 #   make check     all checks                   make clean     remove what was built
 #
 # make run takes BIND (127.0.0.1:8000), APP (app:application), APP_DIR (examples/hello_wsgi when
@@ -27,8 +28,8 @@ endif
 APP ?= app:application
 ARGS ?=
 
-.PHONY: setup build build-erl build-py run test test-erl test-erl-unit test-ct test-py chaos bench \
-	fmt fmt-erl fmt-py lint lint-erl lint-py types types-erl types-py dialyzer xref check clean
+.PHONY: setup build build-erl build-py run test test-erl test-erl-unit test-ct test-py chaos matrix \
+	bench fmt fmt-erl fmt-py lint lint-erl lint-py types types-erl types-py dialyzer xref check clean
 
 setup:
 	@scripts/setup
@@ -61,6 +62,9 @@ test-py: build
 chaos: build
 	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE,test/leavers_SUITE
 	@HORNBEAM_INCREMENTS=10000 $(VENV)/pytest -q --timeout=900 tests/live/test_state.py -k writers
+
+matrix: build
+	@HORNBEAM_MATRIX=whole $(VENV)/pytest -q --timeout=900 tests/live/test_matrix.py
 
 bench: build
 	@scripts/setup bench

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every benchmark of this folder, one after the other: `python benchmarks/run_benchmark.py`.
 
-Runs in: one process that starts the others. Arguments go to the comparison with other servers, of
-the other benchmarks only those of state.py that it has, too: `--quick`. The status is 1 when one
-of them failed. Nothing runs when the comparison does not understand its arguments, or is asked for
-its help.
+Runs in: one process that starts the others. Arguments go to the comparison with other servers;
+state.py and hooks.py get `--quick`. The status is 1 when one of them failed. Nothing runs when the
+comparison does not understand its arguments, or is asked for its help.
 """
 
 from __future__ import annotations
@@ -29,7 +28,12 @@ def run(script: str, *argv: str) -> bool:
 def main(argv: Sequence[str]) -> int:
     compare_servers.settings(argv)  # ends the process when they are wrong
     quick = [word for word in argv if word == "--quick"]
-    results = [run("compare_servers.py", *argv), run("state.py", *quick), *map(run, OTHERS)]
+    results = [
+        run("compare_servers.py", *argv),
+        run("state.py", *quick),
+        run("hooks.py", *quick),
+        *map(run, OTHERS),
+    ]
     return 0 if all(results) else 1
 
 

@@ -313,7 +313,7 @@ a_reader_in_a_worker_that_dies(_) ->
     Pids = do_own_hooks(),
     File = do_file(),
     Reading = async(fun() -> catch do_ask("endless", [list_to_binary(File), Pids]) end),
-    await(fun() -> filelib:file_size(File ++ ".reader") > 0 end),
+    await(fun() -> filelib:is_file(File ++ ".reader") end),
     {ok, Reader} = file:read_file(File ++ ".reader"),
     _ = os:cmd("kill -KILL " ++ binary_to_list(Reader)),
     ok = do_is_closed(File),

@@ -142,8 +142,10 @@ def cross(pids):
 
 def endless(path, pids):
     """Reads an endless stream of the other worker; says who reads."""
-    for _ in stream(f"pid-{other(pids)}", "watched", path):
-        Path(f"{path}.reader").write_text(str(os.getpid()), encoding="ascii")
+    for number in stream(f"pid-{other(pids)}", "watched", path):
+        if number == 0:
+            Path(f"{path}.part").write_text(str(os.getpid()), encoding="ascii")
+            os.rename(f"{path}.part", f"{path}.reader")
         time.sleep(0.01)
 
 

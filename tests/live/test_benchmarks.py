@@ -52,10 +52,13 @@ def test_quick_comparison(parts: list[str], servers: list[str], expected: list[s
         assert f"{scenario}, 20 connections" in done.stdout
 
 
-@pytest.mark.skipif(
+needs_redis = pytest.mark.skipif(
     shutil.which("redis-server") is None or importlib.util.find_spec("redis") is None,
     reason="redis-server or redis-py is not installed: scripts/setup bench",
 )
+
+
+@needs_redis
 def test_quick_comparison_of_shared_state() -> None:
     """One round of each operation on hornbeam and on Redis: a JSON file with every figure, and ten
     matches cost the same in a small and in a larger table."""
@@ -79,3 +82,25 @@ def test_quick_comparison_of_shared_state() -> None:
         assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
     assert found["ten_matches"]["entries"] > 20000
     assert found["ten_matches"]["ratio"] < 5
+
+
+@needs_redis
+def test_quick_comparison_of_hooks() -> None:
+    """One round of calls and executions beside Redis: a JSON file with every figure."""
+    result = ROOT / "benchmarks" / "results" / "smoke-test-hooks.json"
+    result.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "benchmarks/hooks.py", "--quick", "--name", result.stem],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(result.read_text())["operations"]
+    expected = ["call", "execute, own worker", "execute, other worker"]
+    assert [line["operation"] for line in found] == expected
+    for line in found:
+        assert [*line["clock"]] == ["hornbeam", "redis INCR", "redis lists"]
+        assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every operation from every place, with every outcome: one table says what must come out.
 
-An operation of its own goes into `apps.matrix` and gets a row here.
+An operation of its own goes into `apps.matrix` and gets a row here. `make test` runs each outcome
+from one place, and success from all; `make matrix` runs them all.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -80,12 +82,22 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
 }
 
+IS_WHOLE = os.environ.get("HORNBEAM_MATRIX") == "whole"
+
+
+def chosen(places: tuple[str, ...], number: int, outcome: str) -> tuple[str, ...]:
+    """The places from which the combination of that number is tried."""
+    if IS_WHOLE or outcome == "ok":
+        return places
+    return (places[number % len(places)],)
+
+
+COMBINATIONS = [(name, outcome) for name, outcomes in EXPECTED.items() for outcome in outcomes]
 CASES = [
     pytest.param(server, place, operation, outcome, id=f"{server}-{place}-{operation}-{outcome}")
     for server, places in PLACES.items()
-    for operation, outcomes in EXPECTED.items()
-    for outcome in outcomes
-    for place in places
+    for number, (operation, outcome) in enumerate(COMBINATIONS)
+    for place in chosen(places, number, outcome)
 ]
 
 Node = Callable[[str], Served]

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares a request and its answer, to Erlang and to workers, with Redis: `python
+benchmarks/hooks.py`.
+
+Runs in: one process, which starts a redis-server, a responder on two of its lists and a node with
+two workers. One thread of one worker asks Erlang, its own worker, the other worker and Redis by
+turns (redis-py with hiredis on a Unix socket). Prints medians and ratios and writes them to a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import machine
+import servers
+import state
+
+# How many times faster than Redis a round trip is to be.
+AIMS = {"call": 1.0, "execute, own worker": 1.0, "execute, other worker": 1.0}
+ECHO = '-eval "hornbeam:register_function(echo,fun([Value])->Value end)."'
+
+
+def workers() -> list[int]:
+    """The Python workers on this machine whose application is this benchmark's."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if b"hornbeam_erlang.worker" in (process / "cmdline").read_bytes() and (
+                b"BENCH_RESPONDER_PID" in (process / "environ").read_bytes()
+            ):
+                found.append(int(process.name))
+        except OSError:
+            continue  # no process, somebody else's, or one that has ended
+    return found
+
+
+@contextmanager
+def responder(socket: Path) -> Iterator[int]:
+    """The process that answers on the lists."""
+    script = servers.APPS / "redis_responder.py"
+    argv = ["env", f"BENCH_REDIS_SOCKET={socket}", sys.executable, str(script)]
+    with subprocess.Popen(argv) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def measure(chosen: argparse.Namespace) -> list[state.Round]:
+    """Every round."""
+    with ExitStack() as running:
+        socket = Path(running.enter_context(TemporaryDirectory())) / "redis"
+        redis = servers.program(state.redis_with_socket(socket), servers.accepts)
+        redis_pid, _ = running.enter_context(redis)
+        answering = running.enter_context(responder(socket))
+        _, port = running.enter_context(
+            servers.program(
+                servers.hornbeam(
+                    "bench_hooks:application", "--workers", "2", "--timeout", "300000"
+                ),
+                servers.answers,
+                BENCH_REDIS_PID=str(redis_pid),
+                BENCH_REDIS_SOCKET=str(socket),
+                BENCH_RESPONDER_PID=str(answering),
+                ERL_FLAGS=ECHO,
+            )
+        )
+        pids = ",".join(map(str, workers()))
+        rounds = []
+        for number in range(chosen.rounds):
+            print(f"round {number + 1} of {chosen.rounds}", file=sys.stderr, flush=True)
+            rounds.append(state.ask(port, f"/operations?{chosen.count}&{pids}"))
+        return rounds
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the comparison. Returns: 0."""
+    command = argparse.ArgumentParser(description="Compare calls and hooks with Redis.")
+    command.add_argument("--rounds", type=int, default=7, help="how often each has its turn (7)")
+    command.add_argument("--count", type=int, default=3000, help="operations in a turn (3000)")
+    command.add_argument("--quick", action="store_true", help="one round of few operations")
+    command.add_argument("--name", help="of the result: benchmarks/results/NAME.json (hooks-TIME)")
+    chosen = command.parse_args(argv)
+    if chosen.quick:
+        chosen.rounds, chosen.count = 1, 200
+    chosen.name = chosen.name or time.strftime("hooks-%Y%m%d-%H%M%S")
+    rounds = measure(chosen)
+    found = state.lines(rounds, AIMS)
+    result: dict[str, Any] = {
+        "machine": machine.describe(),
+        "settings": vars(chosen),
+        "operations": [asdict(line) for line in found],
+        "rounds": rounds,
+    }
+    state.RESULTS.mkdir(exist_ok=True)
+    path = state.RESULTS / f"{chosen.name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(state.table(found))
+    print(f"all of it: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
