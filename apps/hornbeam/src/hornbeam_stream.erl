@@ -333,22 +333,12 @@ event({accept, Subprotocol, Headers}, #stream{phase = waiting, edge = Edge} = St
     Answer = {Subprotocol, Headers},
     case hornbeam_websocket_stream:accept(Handshake, Answer, {Worker, Id, To}, Edge) of
         {Commands, taken_over} -> {Commands, Stream#stream{phase = upgraded}};
-        Accepted -> early_data(Body, Accepted)
+        Accepted -> websocket(hornbeam_websocket_stream:early(Body, Accepted))
     end;
 event({credit, N}, #stream{body = Body} = Stream) ->
     read_on(forward_body(Stream#stream{body = hornbeam_request_body:credit(N, Body)}));
 event(Failure, Stream) ->
     failed(Failure, Stream).
-
-%% What a client of HTTP/2 has sent before it had the answer.
-early_data(Body, {Commands, Socket}) ->
-    case hornbeam_request_body:take(Body) of
-        {<<>>, _} ->
-            websocket({Commands, Socket});
-        {Data, _} ->
-            {More, Next} = hornbeam_websocket_stream:data(nofin, Data, Socket),
-            websocket({Commands ++ More, Next})
-    end.
 
 %% An answer before the whole body was read: what is left of it is not waited for.
 unread(#stream{body = Body, context = Context} = Stream) ->

@@ -7,7 +7,7 @@
 %% stream.
 -module(hornbeam_websocket_stream).
 
--export([check/2, accept/4]).
+-export([check/2, accept/4, early/2]).
 -export([data/3, info/2, terminate/2]).
 
 -export_type([options/0, state/0]).
@@ -93,6 +93,18 @@ begun(Head, #{pool := Pool} = Edge, To, Peer) ->
             {Head ++ More, Next};
         false ->
             {Head, State}
+    end.
+
+%% @doc What a client of HTTP/2 has sent before it had the answer.
+-spec early(hornbeam_request_body:body(), Accepted) -> Accepted when
+    Accepted :: {cowboy_stream:commands(), state()}.
+early(Body, {Commands, State} = Accepted) ->
+    case hornbeam_request_body:take(Body) of
+        {<<>>, _} ->
+            Accepted;
+        {Data, _} ->
+            {More, Next} = data(nofin, Data, State),
+            {Commands ++ More, Next}
     end.
 
 %%% Callbacks of the stream
