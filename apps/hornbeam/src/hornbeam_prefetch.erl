@@ -9,7 +9,7 @@
 %% one worker as long as that pays; the next one gets what is more.
 -module(hornbeam_prefetch).
 
--export([new/2, fixed/2, sample/3, returned/1, limits/1]).
+-export([new/2, fixed/2, sample/3, returned/1, resumed/1, limits/1]).
 -export_type([state/0, limits/0]).
 
 -define(BUDGET_US, 1000).
@@ -27,6 +27,8 @@
     threads :: pos_integer(),
     %% instead of a measured one
     limit = undefined :: pos_integer() | undefined,
+    %% with such a limit: whether the worker has handed requests back since it last answered
+    blocked = false :: boolean(),
     %% that feed the workers
     schedulers :: pos_integer(),
     %% microseconds of one thread per request, on the average and at its best; infinity before the
@@ -53,7 +55,9 @@ fixed(Limit, Schedulers) ->
 -spec sample(BusyUs :: non_neg_integer(), N :: pos_integer(), state()) -> state().
 sample(BusyUs, N, #prefetch{threads = Threads, service = Before, best = Best} = State) ->
     Service = max(1, BusyUs * Threads / N),
-    State#prefetch{service = average(Service, Before), best = best(Service, Best)}.
+    State#prefetch{
+        service = average(Service, Before), best = best(Service, Best), blocked = false
+    }.
 
 %% A single long pause at most doubles it, for it may be the machine's.
 average(Service, infinity) -> Service;
@@ -67,11 +71,18 @@ best(Service, Best) -> min(Service, Best * 1.05).
 %% @doc The worker has handed requests back: what it runs is slow, whatever was measured before.
 %% Until it answers again it gets no more than it runs, or the same requests would come back to it.
 -spec returned(state()) -> state().
-returned(State) ->
-    State#prefetch{service = infinity}.
+returned(#prefetch{limit = Limit} = State) ->
+    State#prefetch{service = infinity, blocked = Limit =/= undefined}.
+
+%% @doc A while has passed: what runs may be long and harmless, so the worker is tried again.
+-spec resumed(state()) -> state().
+resumed(State) ->
+    State#prefetch{blocked = false}.
 
 %% @doc Before the first measurement: one request per thread, and every worker gets its share.
 -spec limits(state()) -> limits().
+limits(#prefetch{blocked = true}) ->
+    {1, 1};
 limits(#prefetch{service = infinity} = State) ->
     {1, limit(infinity, State)};
 limits(#prefetch{service = Average, best = Best} = State) ->

@@ -161,8 +161,8 @@ ready(internal, {messages, Messages}, #data{link = Link, traffic = T} = D) ->
         {ok, T1} -> {keep_state, D#data{traffic = T1}};
         {error, Error, T1} -> broken(Error, D#data{traffic = T1})
     end;
-ready({timeout, tick}, tick, #data{options = #{heartbeat := Heartbeat}} = D0) ->
-    {Stuck, D} = overdue(D0),
+ready({timeout, tick}, tick, #data{options = #{heartbeat := Heartbeat}, traffic = T} = D0) ->
+    {Stuck, D} = overdue(D0#data{traffic = hornbeam_worker_traffic:retry(T)}),
     case Stuck =/= [] orelse hornbeam_worker_traffic:silent_for(D#data.traffic) > 3 * Heartbeat of
         false -> {keep_state, D, [?NEXT_TICK]};
         true when Stuck =:= [] -> {next_state, stalled, D};

@@ -12,7 +12,7 @@
 -export([open/3, refuse/2, events/3, close_websockets/4]).
 -export([packet/3, messages/3, call_event/4, call_down/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
--export([open_limit/1, close_limit/1, ask/2, ready/2, closed/1]).
+-export([open_limit/1, close_limit/1, retry/1, ask/2, ready/2, closed/1]).
 -export([count/1, given/1, answered/1, silent_for/1, info/1]).
 -export_type([state/0, options/0, event/0]).
 
@@ -325,6 +325,11 @@ open_limit(#traffic{prefetch = P} = T) ->
 close_limit(#traffic{index = Index, pool = Pool} = T) ->
     ok = hornbeam_pool:set_limits(Index, {0, 0}, Pool),
     T#traffic{limits = {0, 0}}.
+
+%% @doc A worker that has handed requests back is tried again; called now and then.
+-spec retry(state()) -> state().
+retry(#traffic{prefetch = P} = T) ->
+    relimit(T#traffic{prefetch = hornbeam_prefetch:resumed(P)}).
 
 %% A limit of 0 was set by whoever closed it.
 relimit(#traffic{limits = {0, 0}} = T) -> T;

@@ -85,6 +85,17 @@ quick_requests_bring_it_back_test() ->
     ?assertEqual(1, limit(1, Slow)),
     ?assert(limit(1, Slow ++ lists:duplicate(30, {20, 1})) > 20).
 
+%% An event loop that is blocked gets no more than it runs, until it answers or a while has passed.
+a_blocked_loop_test() ->
+    Loop = hornbeam_prefetch:sample(20, 1, hornbeam_prefetch:fixed(1000, 1)),
+    Limits = hornbeam_prefetch:limits(Loop),
+    ?assertMatch({_, 1000}, Limits),
+    Blocked = hornbeam_prefetch:returned(Loop),
+    ?assertEqual({1, 1}, hornbeam_prefetch:limits(Blocked)),
+    ?assertMatch({1, 1000}, hornbeam_prefetch:limits(hornbeam_prefetch:resumed(Blocked))),
+    Again = hornbeam_prefetch:sample(20, 1, Blocked),
+    ?assertEqual(Limits, hornbeam_prefetch:limits(Again)).
+
 %% What an event loop runs at once does not depend on how long it takes.
 a_fixed_limit_stays_test() ->
     Prefetch = hornbeam_prefetch:fixed(1000, 1),
