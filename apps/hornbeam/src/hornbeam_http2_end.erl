@@ -9,7 +9,7 @@
 %% then.
 -module(hornbeam_http2_end).
 
--export([watch/1]).
+-export([watch/1, forget/1]).
 
 %% What lies in Cowboy's state is an opaque type of cowlib's; no analysis can see that it is.
 -dialyzer({nowarn_function, [ask/2, state_of/2]}).
@@ -21,9 +21,24 @@
 
 %% @doc To be called in the connection process when such a stream starts, or gets that byte.
 -spec watch(hornbeam_exchanges:to()) -> ok.
-watch(To) ->
-    _ = spawn(fun() -> ask(To, ?SOON) end),
+watch({_, StreamID} = To) ->
+    _ = put({?MODULE, StreamID}, spawn(fun() -> ask(To, ?SOON) end)),
     ok.
+
+%% @doc To be called there when a stream ends: what was sent to it then would be for a stream that
+%% Cowboy does not know any more.
+-spec forget(hornbeam_exchanges:to()) -> ok.
+forget({_, StreamID} = To) ->
+    case erase({?MODULE, StreamID}) of
+        undefined ->
+            ok;
+        Pid ->
+            _ = exit(Pid, kill),
+            receive
+                {To, body_ended} -> ok
+            after 0 -> ok
+            end
+    end.
 
 ask({Connection, StreamID} = To, Delay) ->
     receive

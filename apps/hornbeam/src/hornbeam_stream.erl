@@ -244,7 +244,8 @@ answered({_, #stream{phase = closed, req = #{version := 'HTTP/2'}, to = {_, Id}}
 answered(Result) ->
     Result.
 
-ended(Id, Reason, #stream{context = #{version := 'HTTP/2'}, edge = Edge}) ->
+ended(Id, Reason, #stream{context = #{version := 'HTTP/2'}, edge = Edge, to = To}) ->
+    ok = hornbeam_http2_end:forget(To),
     #{pool := Pool, keepalive := Keepalive} = Edge,
     case hornbeam_pool:is_draining(Pool) of
         true -> hornbeam_http2_streams:ended(Id, Reason, 0);
