@@ -9,7 +9,7 @@
 -behaviour(ranch_protocol).
 
 -export([start_link/3, init/4, scheme/0, refused_upgrade/2]).
--export([first_buffer/0, read_more/1, read_more/2]).
+-export([first_buffer/0, read_more/1, read_more/2, break_off/1]).
 
 -record(connection, {
     parent :: pid(),
@@ -171,5 +171,16 @@ read_more(Transport, Socket) ->
     %% It fails where the client has left, which the next read tells, too.
     _ = Transport:setopts(Socket, [{buffer, ?BUFFER}]),
     ok.
+
+%% @doc Break a response off so that nobody takes it for complete. HTTP/2 resets the stream. HTTP/1
+%% can only close the connection, and Cowboy has no command for that while a body is being sent:
+%% it is told, as a supervisor would tell it, to end.
+-spec break_off(cowboy_req:req()) -> cowboy_stream:commands().
+break_off(#{version := 'HTTP/2'}) ->
+    [{internal_error, aborted, 'The response was broken off.'}];
+break_off(_) ->
+    [Parent | _] = get('$ancestors'),
+    self() ! {'EXIT', Parent, {shutdown, response_broken_off}},
+    [].
 
 now_ms() -> erlang:monotonic_time(millisecond).

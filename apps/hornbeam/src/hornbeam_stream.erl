@@ -241,8 +241,7 @@ terminate(StreamID, Reason, #stream{to = To, edge = #{pool := Pool}, body = Body
 answered({_, #stream{phase = closed, req = #{version := 'HTTP/2'}, to = {_, Id}}} = Result) ->
     ok = hornbeam_http2_streams:answered(Id),
     Result;
-answered(Result) ->
-    Result.
+answered(Result) -> Result.
 
 ended(Id, Reason, #stream{context = #{version := 'HTTP/2'}, edge = Edge, to = To}) ->
     ok = hornbeam_http2_end:forget(To),
@@ -377,24 +376,14 @@ failed(Failure, #stream{phase = waiting} = Stream) ->
     #stream{context = Context} = unread(Stream),
     {hornbeam_response:failed(Failure, Context), Stream#stream{phase = closed}};
 failed(_, #stream{phase = streaming} = Stream) ->
-    {break(Stream), Stream#stream{phase = closed}};
+    {hornbeam_connection:break_off(Stream#stream.req), Stream#stream{phase = closed}};
 failed(_, Stream) ->
     {[], Stream}.
-
-%% Break the response off so that nobody takes it for complete. HTTP/2 resets the stream. HTTP/1
-%% can only close the connection, and Cowboy has no command for that while a body is being sent:
-%% tell it, as a supervisor would, to end.
-break(#stream{context = #{version := 'HTTP/2'}}) ->
-    [{internal_error, aborted, 'The response was broken off.'}];
-break(_) ->
-    [Parent | _] = get('$ancestors'),
-    self() ! {'EXIT', Parent, {shutdown, response_broken_off}},
-    [].
 
 %% The client's body is too large, or does not come.
 broken_off({refuse, _, Reason}, #stream{phase = streaming} = Stream) ->
     cancel(Reason, Stream),
-    {break(Stream), Stream#stream{phase = closed}};
+    {hornbeam_connection:break_off(Stream#stream.req), Stream#stream{phase = closed}};
 broken_off({refuse, Status, Reason}, Stream) ->
     cancel(<<"client_gone">>, Stream),
     refuse(Status, Reason, Stream).
