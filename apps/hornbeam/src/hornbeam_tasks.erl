@@ -127,7 +127,10 @@ handle(_, _, _) ->
 
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
-    Running = [{monitor(process, Pid), Id} || {Id, running, Pid} <- ets:tab2list(?TABLE)],
+    Rows = ets:tab2list(?TABLE),
+    %% A task may have finished while there was no server.
+    true = ets:insert(?FINISHED, [{{Expires, Id}} || {Id, done, _, Expires} <- Rows]),
+    Running = [{monitor(process, Pid), Id} || {Id, running, Pid} <- Rows],
     {ok, timed(#state{running = maps:from_list(Running)})}.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
