@@ -23,16 +23,16 @@
 -type hearer() :: to() | pid().
 
 -type config() :: #{
-    %% Milliseconds the application may go without any progress on an exchange.
+    %% Milliseconds the application may go without any progress: before and after the head.
     timeout := timeout(),
+    stream_timeout => timeout(),
     %% Bytes of DATA granted with OPEN; of messages granted with WEBSOCKET.
     response_window := pos_integer(),
     %% Bytes of messages that ACCEPT grants.
     request_window := pos_integer()
 }.
 
-%% What a stream is told. `{credit, N}' is for the request body, or for messages of a WebSocket:
-%% the worker takes N more bytes.
+%% What a stream is told. `{credit, N}': the worker takes N more bytes of the body, of messages.
 -type event() ::
     {response, cowboy:http_status(), cowboy:http_headers(), binary()}
     | {head, cowboy:http_status(), cowboy:http_headers()}
@@ -205,8 +205,12 @@ leave(To, Now, #state{open = Open, sockets = Sockets0} = State) ->
             {Messages, State#state{sockets = Sockets}}
     end.
 
-store(Id, Exchange, Now, #state{open = Open, config = #{timeout := Timeout}} = State) ->
-    State#state{open = Open#{Id := Exchange#exchange{deadline = deadline(Now, Timeout)}}}.
+store(Id, Exchange, Now, #state{open = Open, config = Config} = State) ->
+    Deadline = deadline(Now, patience(Exchange, Config)),
+    State#state{open = Open#{Id := Exchange#exchange{deadline = Deadline}}}.
+
+patience(#exchange{phase = streaming}, #{stream_timeout := Timeout}) -> Timeout;
+patience(_, #{timeout := Timeout}) -> Timeout.
 
 %% @doc A message of the worker. Effects are newest first: callers fold over many messages.
 -spec handle(hornbeam_wire:message(), Now :: integer(), state()) ->

@@ -111,16 +111,13 @@ milliseconds(Seconds) -> round(Seconds * 1000).
 keepalive(0) -> 1;
 keepalive(_) -> 1 bsl 58.
 
-%% Nothing can be silent for longer than the queue and the worker together, but a WebSocket.
-inactivity(#{timeout := Timeout, queue_timeout := Queue, keepalive := Keepalive} = Config) when
+%% Nothing can be silent for longer than the queue and the worker together, but a WebSocket and the
+%% stream of a coroutine that has nothing to tell.
+inactivity(#{worker_class := asgi}) ->
+    infinity;
+inactivity(#{timeout := Timeout, queue_timeout := Queue, keepalive := Keepalive}) when
     is_integer(Timeout), is_integer(Queue)
 ->
-    plus(max(max(Timeout + Queue, milliseconds(Keepalive)), silence(Config)), ?SAFETY);
+    max(Timeout + Queue, milliseconds(Keepalive)) + ?SAFETY;
 inactivity(_) ->
     infinity.
-
-silence(#{worker_class := asgi, websocket_timeout := Timeout}) -> Timeout;
-silence(_) -> 0.
-
-plus(infinity, _) -> infinity;
-plus(Milliseconds, More) -> Milliseconds + More.

@@ -69,13 +69,18 @@ new(Pool, Index, Options) ->
         pool = Pool,
         index = Index,
         options = Options,
-        exchanges = hornbeam_exchanges:new(
-            maps:with([timeout, response_window, request_window], Options)
-        ),
+        exchanges = hornbeam_exchanges:new(windows(Options)),
         calls = hornbeam_calls:new(hornbeam_pool:calls(Index, Pool)),
         prefetch = prefetch(Options),
         heard = now_ms()
     }).
+
+%% A coroutine that waits for something to tell its client holds nobody; a thread is held.
+windows(#{worker_class := wsgi} = Options) ->
+    maps:with([timeout, response_window, request_window], Options);
+windows(#{worker_class := asgi} = Options) ->
+    Windows = maps:with([timeout, response_window, request_window], Options),
+    Windows#{stream_timeout => infinity}.
 
 %% An event loop starts whatever it is given: nothing waits behind anything.
 prefetch(#{worker_class := wsgi, threads := Threads}) ->

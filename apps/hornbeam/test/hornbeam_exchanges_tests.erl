@@ -112,6 +112,16 @@ no_progress_is_a_timeout_then_stuck_test() ->
     ?assertEqual([{?CANCEL, 1, <<"timeout">>}], Messages),
     ?assertMatch({[_], [_], [1], _}, hornbeam_exchanges:overdue(2000, X2)).
 
+a_stream_may_be_quiet_where_nothing_is_held_by_it_test() ->
+    Config = #{timeout => 1000, response_window => 10, request_window => 10},
+    New = hornbeam_exchanges:new(Config#{stream_timeout => infinity}),
+    {_, X0} = hornbeam_exchanges:open(?TO(1), ?REQUEST, 0, New),
+    ?assertMatch({[_], _, _, _}, hornbeam_exchanges:overdue(1000, X0)),
+    {ok, _, X1} = hornbeam_exchanges:handle({?HEAD, 1, 200, #{}}, 500, X0),
+    ?assertMatch({[], [], [], _}, hornbeam_exchanges:overdue(1000000, X1)),
+    {[_], X2} = hornbeam_exchanges:cancel(1, <<"client_gone">>, 500, X1),
+    ?assertMatch({[], [], [1], _}, hornbeam_exchanges:overdue(1500, X2)).
+
 a_dead_worker_fails_what_it_started_and_gives_up_the_rest_test() ->
     {_, X} = play([{?HEAD, 1, 200, #{}}], opened(4)),
     {Effects, Empty} = hornbeam_exchanges:fail_all(2, X),

@@ -59,9 +59,7 @@ table(Pool) ->
         {Timeouts#{keepalive => 90}, [inactivity_timeout], 100000},
         {Timeouts#{timeout => 70000}, [inactivity_timeout], 80500},
         {Timeouts#{timeout => infinity}, [inactivity_timeout], infinity},
-        {maps:merge(Timeouts, Asgi), [inactivity_timeout], 70000},
-        {maps:merge(Timeouts, Asgi#{websocket_timeout => infinity}), [inactivity_timeout],
-            infinity},
+        {maps:merge(Timeouts, Asgi), [inactivity_timeout], infinity},
         {Asgi, [enable_connect_protocol], true},
         {Asgi, [hornbeam, websocket], #{
             timeout => 60000, ping_interval => 20000, max_size => 16777216, compress => false
