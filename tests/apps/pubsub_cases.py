@@ -40,6 +40,19 @@ def count(topic: str) -> int:
 
 
 @case
+def end(topic: str) -> int:
+    return publish(topic, "end")
+
+
+@case
+def wait_for_end(topic: str) -> Any:
+    subscribe(topic)
+    while (message := receive_pubsub(timeout=8)) == "counted":
+        pass
+    return message
+
+
+@case
 def wait(topic: str) -> Any:
     subscribe(topic)
     return receive_pubsub(timeout=20)

@@ -32,6 +32,8 @@ def test_websocket_chat() -> None:
         for text_ in ("hello", "", "\u00e4\u4e16", "x" * 300_000):
             socket.send(text_)
             assert socket.recv(timeout=10) == text_
+        socket.send(b"\x00\xff")
+        assert socket.recv(timeout=10) == b"\x00\xff"
         socket.close(4001, "enough")
         assert socket.close_code == 4001
 

@@ -51,18 +51,11 @@ def test_message_reaches_requests_of_all_workers(site: Served, case: str) -> Non
 
 def test_count_is_that_of_all_subscribers(site: Served) -> None:
     """`publish` returns how many subscribers there are in all workers together."""
-    with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(ask, site, "wait", f"count-{n}") for n in (1, 1, 1)]
-        total = 0
-
-        def all_reached() -> bool:
-            nonlocal total
-            total += ask(site, "count", "count-1")
-            return bool(total >= 3)
-
-        # One that is about to end may be reached again.
-        wait_until(all_reached, "three subscribers were reached")
-        assert [each.result(20) for each in waiting] == ["counted"] * 3
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(ask, site, "wait_for_end", "counted") for _ in range(5)]
+        wait_until(partial(counts, site, "counted", 5), "all five have subscribed", 8)
+        assert ask(site, "end", "counted") == 5
+        assert [each.result(20) for each in waiting] == ["end"] * 5
 
 
 def test_values_come_as_they_went(site: Served) -> None:
