@@ -187,12 +187,13 @@ serve({Code, Id, Timeout, <<"execute/", Path/binary>> = Service, Payload}, Origi
             Provider ! {hornbeam_calls, Hook},
             {ok, [], serving(Id, {worker, Provider}, Code, Timeout, Worker, State)};
         none ->
-            Context = hornbeam_services:context(Service, Chain, Origin),
+            Context = hornbeam_services:context(Service, Chain, Origin, Timeout),
             run(Code, Id, Timeout, Context, Payload, State)
     end;
 serve({Code, Id, Timeout, Service, Payload}, Origin, Worker, State) ->
     Chain = chain(Id, Origin, Worker, State),
-    run(Code, Id, Timeout, hornbeam_services:context(Service, Chain, Origin), Payload, State).
+    Context = hornbeam_services:context(Service, Chain, Origin, Timeout),
+    run(Code, Id, Timeout, Context, Payload, State).
 
 run(Code, Id, Timeout, #{worker := Worker} = Context, Payload, State) ->
     case hornbeam_services:call(Code, Context, Payload) of

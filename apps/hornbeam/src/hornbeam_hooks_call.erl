@@ -22,11 +22,11 @@ execute(Path, Payload, Timeout) ->
         {ok, Worker} ->
             hornbeam_caller:hook(Worker, {<<"hook/", Path/binary>>, Payload}, Timeout);
         none ->
-            in_time(answering(context(Path), Payload), Timeout)
+            in_time(answering(context(Path, Timeout), Payload), Timeout)
     end.
 
-context(Path) ->
-    Context = hornbeam_services:context(<<"execute/", Path/binary>>, [], 0),
+context(Path, Timeout) ->
+    Context = hornbeam_services:context(<<"execute/", Path/binary>>, [], 0, Timeout),
     Context#{chain := hornbeam_caller:chain()}.
 
 answering(#{chain := Chain} = Context, Payload) ->
@@ -64,7 +64,7 @@ stream(Path, Payload, Timeout, {Fun, Acc}) ->
             Call = {<<"hook/", Path/binary>>, Payload},
             hornbeam_caller:stream(Worker, Call, Timeout, {Fun, Acc});
         none ->
-            {Pid, Monitor} = spawn_monitor(relay(self(), context(Path), Payload)),
+            {Pid, Monitor} = spawn_monitor(relay(self(), context(Path, Timeout), Payload)),
             try
                 fold({Pid, Monitor}, Timeout, Fun, Acc)
             after

@@ -27,7 +27,9 @@
     chain := hornbeam_caller:chain(),
     %% Origin of the call: the id of an exchange, 0, or the negated id of a call of the node
     %% (PROTOCOL.md, section 4.3).
-    exchange := integer()
+    exchange := integer(),
+    %% Milliseconds that the caller still granted when the call arrived; of a stream for each item.
+    timeout := pos_integer()
 }.
 
 %% Dialyzer wants the spec of a handle/3 to name only those that it returns.

@@ -5,7 +5,7 @@
 %% timer. Any other one, and an inline one with long arguments, runs in a process of its own.
 -module(hornbeam_services).
 
--export([context/3, call/3, cast/3, answer/2, guarded/3, stripped/1, remote_error/4]).
+-export([context/4, call/3, cast/3, answer/2, guarded/3, stripped/1, remote_error/4]).
 -export([node_down/0]).
 
 -include("hornbeam_wire.hrl").
@@ -13,6 +13,8 @@
 
 %% Bytes of arguments up to which the work of an inline service is bounded.
 -define(MAX_INLINE, 16384).
+%% Milliseconds that a cast may wait for others: its caller set none.
+-define(CAST_TIMEOUT, 30000).
 
 %% Name, where it runs, and the module, which documents the terms it takes.
 services() ->
@@ -59,13 +61,14 @@ service(Name) ->
     end.
 
 %% @doc What a service is told of who asks: for the innermost call of the chain, or for a cast.
--spec context(binary(), hornbeam_caller:chain(), Origin :: integer()) -> hornbeam_service:context().
-context(Service, [{Worker, Incarnation, Id} | _] = Chain, Exchange) ->
+-spec context(binary(), hornbeam_caller:chain(), Origin :: integer(), pos_integer()) ->
+    hornbeam_service:context().
+context(Service, [{Worker, Incarnation, Id} | _] = Chain, Exchange, Timeout) ->
     #{service => Service, worker => Worker, incarnation => Incarnation, call => Id,
-        exchange => Exchange, chain => Chain};
-context(Service, [], Exchange) ->
+        exchange => Exchange, chain => Chain, timeout => Timeout};
+context(Service, [], Exchange, Timeout) ->
     #{service => Service, worker => self(), incarnation => undefined, call => 0,
-        exchange => Exchange, chain => []}.
+        exchange => Exchange, chain => [], timeout => Timeout}.
 
 %% @doc Serve a call (or stream) of a worker. When it is done the message answers it; else the
 %% process that runs it is monitored, and its answer goes to the worker process.
@@ -99,7 +102,7 @@ start(#{worker := Worker, incarnation := Incarnation, call := Id, chain := Chain
 %% @doc Run a service for a cast: nobody waits, so a failure is logged.
 -spec cast(pid(), binary(), binary()) -> ok.
 cast(Worker, Service, Payload) ->
-    Context = (context(Service, [], 0))#{worker := Worker},
+    Context = (context(Service, [], 0, ?CAST_TIMEOUT))#{worker := Worker},
     case service(Service) of
         {inline, Module} when byte_size(Payload) =< ?MAX_INLINE ->
             noted(Service, answer(Module, Context, Payload));

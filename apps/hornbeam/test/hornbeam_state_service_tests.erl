@@ -22,7 +22,7 @@ ask(Service, Arguments) -> ask(Service, Arguments, #{}).
 %% {inline | process, Answer}
 ask(Service, Arguments, Keywords) ->
     {ok, Payload} = hornbeam_wire:encode_value([Arguments, Keywords]),
-    Context = hornbeam_services:context(Service, [{self(), make_ref(), 1}], 0),
+    Context = hornbeam_services:context(Service, [{self(), make_ref(), 1}], 0, 5000),
     case hornbeam_services:call(?CALL, Context, Payload) of
         {done, Answer} ->
             {inline, answer(Answer)};
