@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the test runners named on the command line and adds up what they counted.
 
-Runs in: `make test` and its halves, with the interpreter of the project's .venv. Every runner
-runs, whatever the others did. The last line is `N passed, N failed`; the status is 1 when anything
-failed, when a runner broke off, or when one ran nothing at all.
+Runs in: `make test` and its halves, with the interpreter of the project's .venv. The node's runners
+follow each other, since they share a build; pytest runs beside them, each line behind its runner's
+name. Every runner runs, whatever the others did. The last line is `N passed, N failed`; the status
+is 1 when anything failed, when a runner broke off, or when one ran nothing at all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -27,6 +29,9 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
+    """How a runner is called; `build` names what it writes to: one at a time may."""
+
+    build: str
     command: tuple[str, ...]
     count: Callable[[str], Count]
 
@@ -57,15 +62,16 @@ def count_pytest(output: str) -> Count:
 
 
 RUNNERS = {
-    "eunit": Runner(("rebar3", "eunit"), count_eunit),
-    "ct": Runner(("rebar3", "ct"), count_common_test),
-    "pytest": Runner((sys.executable, "-m", "pytest"), count_pytest),
+    "eunit": Runner("rebar3", ("rebar3", "eunit"), count_eunit),
+    "ct": Runner("rebar3", ("rebar3", "ct"), count_common_test),
+    "pytest": Runner("pytest", (sys.executable, "-m", "pytest"), count_pytest),
 }
 
 
-def run(command: tuple[str, ...]) -> tuple[int, str]:
-    """Runs `command`, showing its output as it comes. Returns its exit status and the output."""
-    print(f"--- {' '.join(command)}", flush=True)
+def run(name: str) -> tuple[int, str]:
+    """Runs a runner, showing its output as it comes. Returns its exit status and the output."""
+    command = RUNNERS[name].command
+    show(name, f"--- {' '.join(command)}\n")
     lines = []
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -73,10 +79,25 @@ def run(command: tuple[str, ...]) -> tuple[int, str]:
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.decode(errors="replace")
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            show(name, line)
             lines.append(ANSI.sub("", line))
     return process.returncode, "".join(lines)
+
+
+def show(name: str, line: str) -> None:
+    """One write, so that lines of two runners do not mix."""
+    sys.stdout.write(f"{name:6} | {line}")
+    sys.stdout.flush()
+
+
+def run_beside(names: list[str]) -> dict[str, tuple[int, str]]:
+    """Runs the runners, those of different builds at the same time."""
+    lanes: dict[str, list[str]] = {}
+    for name in names:
+        lanes.setdefault(RUNNERS[name].build, []).append(name)
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        done = pool.map(lambda lane: [(name, run(name)) for name in lane], lanes.values())
+        return dict(result for lane in done for result in lane)
 
 
 def judge(name: str, status: int, count: Count) -> list[str]:
@@ -90,14 +111,12 @@ def judge(name: str, status: int, count: Count) -> list[str]:
 
 
 def main(names: list[str]) -> int:
-    counts, faults = [], []
-    for name in names:
-        status, output = run(RUNNERS[name].command)
-        count = RUNNERS[name].count(output)
-        counts.append(count)
-        faults += judge(name, status, count)
+    results = run_beside(names)
+    counts = [RUNNERS[name].count(results[name][1]) for name in names]
+    faults = []
     print()
     for name, count in zip(names, counts, strict=True):
+        faults += judge(name, results[name][0], count)
         print(f"{name}: {count.passed} passed, {count.failed} failed")
     for fault in faults:
         print(f"error: {fault}")

@@ -3,10 +3,24 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 import run_tests
-from run_tests import Count
+from run_tests import Count, Runner
+
+MEET = """
+import pathlib, sys, time
+here, there = (pathlib.Path(name) for name in sys.argv[1:])
+here.touch()
+deadline = time.monotonic() + 30
+while not there.exists():
+    assert time.monotonic() < deadline, f"{there} never ran"
+    time.sleep(0.01)
+print("met")
+"""
 
 
 @pytest.mark.parametrize(
@@ -43,3 +57,17 @@ def test_a_runner_that_ran_nothing_or_broke_off_is_a_fault(
     """A compile error or a crash must not look like success; failed tests are no further fault."""
     faults = run_tests.judge("ct", status, count)
     assert (faults == []) if fault is None else faults[0].startswith(fault)
+
+
+def test_runners_of_different_builds_run_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each waits for the other; their lines carry their names."""
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    runners = {
+        "one": Runner("a", (sys.executable, "-c", MEET, one, two), run_tests.count_pytest),
+        "two": Runner("b", (sys.executable, "-c", MEET, two, one), run_tests.count_pytest),
+    }
+    monkeypatch.setattr(run_tests, "RUNNERS", runners)
+    assert run_tests.run_beside(["one", "two"]) == {"one": (0, "met\n"), "two": (0, "met\n")}
+    assert {"one    | met", "two    | met"} <= set(capsys.readouterr().out.splitlines())
