@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from . import codec
+from ._spin import processors
 from .terms import Atom
 
 VARIABLE = "HORNBEAM_COMMAND"
@@ -105,11 +106,6 @@ def tls_options(arguments: argparse.Namespace) -> dict[str, object]:
         "ciphers": arguments.ciphers,
         "tls_min_version": None if version is None else Atom(f"tlsv{version}"),
     }
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def scheduler_flags(count: int) -> tuple[str, ...]:

@@ -254,7 +254,7 @@ class Hub(CallHub):
         threads = self.threads
         if threads.try_to_lead():
             try:
-                while not ready() and threads.read_by(deadline):
+                while not ready() and threads.read_by(deadline, self.busy <= 1):
                     self.flush_all()
             finally:
                 threads.resign()

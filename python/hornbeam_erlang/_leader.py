@@ -23,6 +23,8 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
+from ._spin import Spin, processors
+
 
 class Reader(Protocol):
     """Where bytes come from; see `Transport`."""
@@ -71,6 +73,7 @@ class Leadership:
         self._handle = handle
         self.work = work
         self._leading = False
+        self._spin = Spin(processors())
 
     def try_to_lead(self) -> bool:
         """Makes the calling thread the leader, unless another leads, or somebody must look around.
@@ -85,9 +88,13 @@ class Leadership:
             self._leading = True
         return True
 
-    def read_by(self, deadline: float) -> bool:
-        """Reads once; False when nothing came before `deadline` (monotonic)."""
-        if not self._reader.poll(deadline - monotonic()):
+    def read_by(self, deadline: float, may_spin: bool) -> bool:
+        """Reads once; False when nothing came before `deadline` (monotonic).
+
+        Args: may_spin: no other thread of this process would be kept from its work by it.
+        """
+        poll = self._reader.poll
+        if not (may_spin and self._spin.finds(poll)) and not poll(deadline - monotonic()):
             return False
         self._handle(self._reader.read())
         return self.poll_seconds is None
