@@ -16,12 +16,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
-from . import codec
+from . import _command_cluster, codec
+from ._cookie import CookieError
 from ._spin import processors
 from .terms import Atom
 
@@ -32,9 +33,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Sockets and ports the node may have open at once: each costs the emulator memory at its start.
 OPEN_FILES = 65536
 
-# Not distributed; schedulers sleep when idle, for the workers need the processor; logs on stderr.
+# Schedulers sleep when idle, for the workers need the processor; logs on stderr.
 EMULATOR_FLAGS = (
-    ("-noshell", "-start_epmd", "false")
+    ("-noshell",)
     + ("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "+Q", str(OPEN_FILES))
     + ("-kernel", "logger")
     + ("[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]",)
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     add("--timeout", type=int, metavar="MS", help="milliseconds a request may take (30000)")
     add("--max-connections", type=int, metavar="N", help="connections, for each address (16384)")
     add_tls(command)
+    _command_cluster.add_cluster(command)
     add("--version", action="version", version=f"hornbeam {version('hornbeam')}")
     return command  # fmt: skip
 
@@ -135,10 +137,11 @@ def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
     return {Atom(name): value for name, value in given.items() if value is not None}
 
 
-def environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """This process's environment, and in it the term that hornbeam_command reads."""
+def environment(arguments: argparse.Namespace, changes: Mapping[str, str | None]) -> dict[str, str]:
+    """This process's environment with these changes, and the term that hornbeam_command reads."""
     term = codec.encode((arguments.app, node_options(arguments)))
-    return {**os.environ, VARIABLE: term.hex()}
+    variables = {**os.environ, **changes, VARIABLE: term.hex()}
+    return {name: value for name, value in variables.items() if value is not None}
 
 
 def code_folder(application: str, root: Path, erl_libs: str) -> Path:
@@ -156,14 +159,20 @@ def code_folder(application: str, root: Path, erl_libs: str) -> Path:
     raise CannotStart(NOT_BUILT.format(application, root))
 
 
-def command_line(root: Path = ROOT) -> list[str]:
-    """The program and the arguments that start the node. Raises: CannotStart."""
+def command_line(
+    distribution: Sequence[str] = _command_cluster.NOT_DISTRIBUTED, root: Path = ROOT
+) -> list[str]:
+    """The program and the arguments that start the node.
+
+    Args: distribution: further flags of the emulator, `_command_cluster.distribution_flags`.
+    Raises: CannotStart.
+    """
     erl = shutil.which("erl")
     if erl is None:
         raise CannotStart(NO_ERL)
     erl_libs = os.environ.get("ERL_LIBS", "")
     folders = [str(code_folder(name, root, erl_libs)) for name in APPLICATIONS]
-    flags = (*EMULATOR_FLAGS, *scheduler_flags(processors()))
+    flags = (*EMULATOR_FLAGS, *scheduler_flags(processors()), *distribution)
     return [erl, *flags, "-pa", *folders, "-s", "hornbeam_command", "main"]
 
 
@@ -214,9 +223,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command.parse_args(argv)
     if not os.path.isdir(arguments.app_dir):
         command.error(f"argument --app-dir: {arguments.app_dir} is not a folder")
+    _command_cluster.check(command, arguments)
     try:
-        return serve(command_line(), environment(arguments))
-    except CannotStart as reason:
+        flags = _command_cluster.distribution_flags(arguments)
+        with _command_cluster.cookie_variables(arguments) as changes:
+            return serve(command_line(flags), environment(arguments, changes))
+    except (CannotStart, CookieError) as reason:
         print(f"hornbeam: {reason}", file=sys.stderr)
         return 1
 

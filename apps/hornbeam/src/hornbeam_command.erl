@@ -14,10 +14,22 @@
 %% @doc Called by `erl -s hornbeam_command main'; returns at once.
 -spec main() -> ok.
 main() ->
+    ok = restore_home(),
     {App, Options} = request(),
     _ = spawn(fun follow_command/0),
     _ = spawn(fun() -> watch(App, Options) end),
     ok.
+
+%% The emulator has read its cookie from a home directory of its own; the workers have the user's.
+restore_home() ->
+    case os:getenv("HORNBEAM_HOME") of
+        false ->
+            ok;
+        Home ->
+            true = os:unsetenv("HORNBEAM_HOME"),
+            true = os:putenv("HOME", Home),
+            ok
+    end.
 
 %% The term the command left in the environment, where the workers must not find it.
 request() ->
@@ -55,8 +67,11 @@ interface(#{}) -> <<"wsgi">>.
 
 announce(#{app := App, addresses := Addresses}, Interface) ->
     {ok, Version} = application:get_key(hornbeam, vsn),
-    io:format("Hornbeam ~ts serves ~ts (~ts) on ~ts~n",
-        [Version, App, Interface, lists:join(", ", Addresses)]).
+    io:format("Hornbeam ~ts serves ~ts (~ts) on ~ts~ts~n",
+        [Version, App, Interface, lists:join(", ", Addresses), as_node(node())]).
+
+as_node(nonode@nohost) -> "";
+as_node(Node) -> [" as ", atom_to_list(Node)].
 
 fail(Text) ->
     io:format(standard_error, "hornbeam: ~ts~n", [Text]),

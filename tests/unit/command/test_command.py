@@ -82,7 +82,7 @@ def test_app_dir_is_made_absolute() -> None:
 def test_environment_carries_one_external_term() -> None:
     """The variable holds the encoded pair of app and options, keys as atoms, texts as binaries."""
     arguments = _command.parser().parse_args(["--workers", "2", "--interface", "wsgi", "é:f"])
-    variables = _command.environment(arguments)
+    variables = _command.environment(arguments, {})
     term = codec.decode(bytes.fromhex(variables[_command.VARIABLE]))
     assert term == ("é:f", _command.node_options(arguments))
     assert variables["PATH"] == os.environ["PATH"]
