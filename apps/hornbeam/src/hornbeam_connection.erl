@@ -109,13 +109,7 @@ serve(Protocol, Bytes, #connection{parent = Parent, ref = Ref, opts = Opts} = Co
 
 refuse(Reason, #connection{socket = Socket, transport = Transport}) ->
     _ = Transport:send(Socket, answer(505, Reason)),
-    close(Transport, Socket).
-
-%% Not at once: a client's kernel throws away what it has not read when more arrives after the end.
-close(Transport, Socket) ->
-    _ = Transport:shutdown(Socket, write),
-    _ = Transport:recv(Socket, 0, 1000),
-    Transport:close(Socket).
+    hornbeam_linger:close(Transport, Socket).
 
 answer(Status, Reason) ->
     Context = #{method => <<"GET">>, version => 'HTTP/1.1', close => true},

@@ -42,10 +42,6 @@
     output :: hornbeam_http1_commands:output()
 }).
 
-%% How long the client may take to close after the response; milliseconds. Closing at once would
-%% make its kernel drop the end of the response if it has sent what was not read.
--define(LINGER, 1000).
-
 %% @doc Called by Cowboy for `{switch_protocol, #{}, ?MODULE, {StreamID, Req, Handler}}'. `Buffer'
 %% is what has come of the body; the socket is passive.
 -spec takeover(
@@ -215,13 +211,14 @@ fail(Reason, State) ->
 
 -spec terminate(cowboy_stream:reason(), #state{}) -> no_return().
 terminate(Reason, #state{handler = Handler, id = Id, stream = Stream} = State) ->
+    #state{transport = Transport, socket = Socket} = State,
     try
         _ = Stream =/= undefined andalso Handler:terminate(Id, Reason, Stream)
     catch
         Class:Error:Stacktrace ->
             crashed(terminate, {Class, Error, Stacktrace}, State)
     end,
-    linger(State),
+    ok = hornbeam_linger:close(Transport, Socket),
     exit({shutdown, Reason}).
 
 crashed(Callback, {Class, Reason, Stacktrace}, #state{handler = Handler}) ->
@@ -229,31 +226,6 @@ crashed(Callback, {Class, Reason, Stacktrace}, #state{handler = Handler}) ->
         #{what => stream_handler_failed, handler => Handler, callback => Callback,
             class => Class, reason => Reason, stacktrace => Stacktrace},
         #{domain => [hornbeam, http]}).
-
-%% Half-closed, and what still comes thrown away, until the client closes.
-linger(#state{transport = Transport, socket = Socket} = State) ->
-    case Transport:shutdown(Socket, write) of
-        ok ->
-            Timer = erlang:start_timer(?LINGER, self(), linger),
-            drain(Timer, State);
-        {error, _} ->
-            ok
-    end,
-    Transport:close(Socket).
-
-drain(Timer, #state{socket = Socket, data = Data, closed = Closed, error = Error} = State) ->
-    #state{transport = Transport} = State,
-    case Transport:setopts(Socket, [{active, once}]) of
-        ok ->
-            receive
-                {Data, Socket, _} -> drain(Timer, State);
-                {Closed, Socket} -> ok;
-                {Error, Socket, _} -> ok;
-                {timeout, Timer, linger} -> ok
-            end;
-        {error, _} ->
-            ok
-    end.
 
 %%% Callbacks of sys
 

@@ -42,9 +42,6 @@
 -define(FULL, 384).
 %% Milliseconds of silence after which the process hibernates.
 -define(IDLE, 1000).
-%% How long a client may take to close after both sides have said CLOSE; milliseconds. Closing at
-%% once would make its kernel drop the CLOSE if it has sent what was not read.
--define(LINGER, 1000).
 %% Words. A connection of requests has a larger heap.
 -define(MIN_HEAP_SIZE, 233).
 -define(DOMAIN, #{domain => [hornbeam, websocket]}).
@@ -254,29 +251,11 @@ sent(Out, #state{transport = Transport, socket = Socket} = State) ->
 
 %%% The end
 
-%% Half-closed, and what still comes thrown away, until the client closes.
 -spec finish(#state{}) -> no_return().
 finish(#state{transport = Transport, socket = Socket} = State) ->
-    _ =
-        case Transport:shutdown(Socket, write) of
-            ok -> drain(erlang:start_timer(?LINGER, self(), linger), State);
-            {error, _} -> ok
-        end,
+    %% The client is to read the CLOSE.
+    ok = hornbeam_linger:close(Transport, Socket),
     over(State).
-
-drain(Timer, #state{transport = Transport, socket = Socket, names = Names} = State) ->
-    {Data, Closed, Error, _} = Names,
-    case Transport:setopts(Socket, [{active, once}]) of
-        ok ->
-            receive
-                {Data, Socket, _} -> drain(Timer, State);
-                {Closed, Socket} -> ok;
-                {Error, Socket, _} -> ok;
-                {timeout, Timer, linger} -> ok
-            end;
-        {error, _} ->
-            ok
-    end.
 
 -spec over(#state{}) -> no_return().
 over(#state{transport = Transport, socket = Socket, pool = Pool}) ->
