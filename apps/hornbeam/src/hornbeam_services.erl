@@ -5,7 +5,8 @@
 %% timer. Any other one, and an inline one with long arguments, runs in a process of its own.
 -module(hornbeam_services).
 
--export([context/4, call/3, cast/3, answer/2, guarded/3, stripped/1, remote_error/4]).
+-export([context/4, call/3, cast/3, perform/4, is_inline/2]).
+-export([answer/2, guarded/3, stripped/1, remote_error/4]).
 -export([node_down/0]).
 
 -include("hornbeam_wire.hrl").
@@ -123,6 +124,33 @@ noted(Service, {?FAULT, _, Name, Details}) ->
         #{what => cast_failed, service => Service, fault => Name, reason => Reason},
         #{domain => [hornbeam, services]}
     ).
+
+%% @doc Serve a request of a process that is no worker, in this process, with terms as they are. It
+%% waits Timeout milliseconds.
+-spec perform(binary(), Arguments, Keywords, Timeout :: pos_integer()) ->
+    {ok, term()} | {error, hornbeam_service:fault()}
+when
+    Arguments :: hornbeam_service:arguments(), Keywords :: hornbeam_service:keywords().
+perform(Service, Arguments, Keywords, Timeout) ->
+    case service(Service) of
+        none ->
+            {error, hornbeam_service:fault({not_registered, Service})};
+        {_, Module} ->
+            try Module:handle(Arguments, Keywords, context(Service, [], 0, Timeout)) of
+                {ok, Value} -> {ok, Value};
+                Failure -> {error, hornbeam_service:fault(Failure)}
+            catch
+                Class:Reason:Stack -> {error, hornbeam_service:fault(Class, Reason, Stack)}
+            end
+    end.
+
+%% @doc Whether perform/4 does bounded work.
+-spec is_inline(binary(), hornbeam_service:arguments()) -> boolean().
+is_inline(Service, Arguments) ->
+    case service(Service) of
+        {inline, _} -> erlang:external_size(Arguments) =< ?MAX_INLINE;
+        _ -> false
+    end.
 
 %% @doc Run the service in this process.
 -spec answer(hornbeam_service:context(), binary()) -> hornbeam_wire:message().

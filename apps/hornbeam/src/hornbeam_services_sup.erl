@@ -16,4 +16,12 @@ init([]) ->
         #{id => cache, start => {hornbeam_cache_server, start_link, []}},
         #{id => state_expiry, start => {hornbeam_state_expiry, start_link, []}},
         #{id => tasks, start => {hornbeam_tasks_sup, start_link, []}, type => supervisor}
+        | messages()
     ]}}.
+
+%% What processes of the cluster send messages to.
+messages() ->
+    [
+        #{id => {messages, Name}, start => {hornbeam_messages, start_link, [Name]}}
+     || Name <- hornbeam_messages_request:names()
+    ].
