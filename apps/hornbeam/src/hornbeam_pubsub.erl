@@ -8,7 +8,8 @@
 %% nobody.
 -module(hornbeam_pubsub).
 
--export([publish/2, subscribe/1, subscribe/2, unsubscribe/1, unsubscribe/2, subscribers/1]).
+-export([publish/2, publish/3]).
+-export([subscribe/1, subscribe/2, unsubscribe/1, unsubscribe/2, subscribers/1]).
 -export([deliver/2]).
 -export([attach/3, detach/2, told/1, read/1]).
 -export_type([topic/0, channel/0, subscription/0]).
@@ -70,18 +71,25 @@ text(Topic) ->
 
 %%% Publishing
 
-%% @doc Send Message to all who subscribe to Topic, on all nodes. Returns how many subscriptions it
-%% was sent to; a node that does not answer within 5 seconds counts as none.
-%%
-%% Errors: `{not_json, Value}' when a WebSocket would get a value that has no JSON form; then nobody
-%% gets it. `{too_large, _}' when the message exceeds what workers can be sent.
+%% @doc As `publish(Topic, Message, 5000)'.
 -spec publish(topic(), Message :: term()) -> non_neg_integer().
 publish(Topic, Message) ->
+    publish(Topic, Message, ?REMOTE_TIMEOUT).
+
+%% @doc Send Message to all who subscribe to Topic, on all nodes. Returns how many subscriptions it
+%% was sent to. Other nodes have Timeout milliseconds to say how many they have; one that does not
+%% counts as none, and is not waited for again until it answers.
+%%
+%% Errors: `{not_json, Value}' when a WebSocket would get a value that has no JSON form; then nobody
+%% on the node of that WebSocket gets it. `{too_large, _}' when the message exceeds what workers can
+%% be sent.
+-spec publish(topic(), Message :: term(), Timeout :: pos_integer()) -> non_neg_integer().
+publish(Topic, Message, Timeout) ->
     Name = text(Topic),
     Local = deliver(Name, Message),
     case hornbeam_pubsub_relay:interested(Name) of
         [] -> Local;
-        Relays -> Local + hornbeam_pubsub_relay:publish(Relays, Name, Message, ?REMOTE_TIMEOUT)
+        Relays -> Local + hornbeam_pubsub_remote:publish(Relays, Name, Message, Timeout)
     end.
 
 %% @doc The same for the subscribers of this node.

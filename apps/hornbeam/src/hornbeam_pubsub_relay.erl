@@ -1,17 +1,30 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Publish and subscribe between nodes. A process on every node hands what others publish to
-%% the subscribers of its own node and answers with their number.
+%% @doc Publish and subscribe between nodes: hands what other nodes publish to the subscribers of
+%% this one, and answers with their number.
 %%
-%% In the `pg' scope `hornbeam_pubsub' it is a member of `{topic, Topic}' while its node has a
-%% subscription to that topic, and of `prefixes' while it has one by prefix: a node is sent only
-%% what may concern it. The other functions run in the caller.
+%% In the `pg' scope `hornbeam_pubsub' it is a member of `relays' while it lives, of
+%% `{topic, Topic}' while its node has a subscription to that topic, and of `prefixes' while it has
+%% one by prefix: a node is sent only what may concern it.
+%%
+%%   {publish, Alias, Topic, Message}   answered {Alias, Relay, Count | {error, Reason}}
+%%   {silent, Relay}                    a publisher of this node waited for Relay in vain
+%%   {ping, Relay}, {pong, Relay}       until Relay answers it is waited for no more
+%%
+%% It owns no table: whom nobody waits for is in `hornbeam_pubsub_silent', of `hornbeam_tables'.
+%% The publishers' part is `hornbeam_pubsub_remote'. join/1 to interested/1 run in the caller.
 -module(hornbeam_pubsub_relay).
 -behaviour(gen_server).
 
--export([start_link/0, scope/0, join/1, leave/1, interested/1, publish/4]).
+-export([start_link/0, scope/0, join/1, leave/1, interested/1, is_there/1, silent/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
+-include_lib("kernel/include/logger.hrl").
+
 -define(SCOPE, hornbeam_pubsub).
+%% {Relay, Sent, Dropped}: messages since it was found silent.
+-define(SILENT, hornbeam_pubsub_silent).
+%% Milliseconds between two looks at those that are silent.
+-define(LOOK, 500).
 
 -spec start_link() -> {ok, pid()}.
 start_link() ->
@@ -45,33 +58,22 @@ interested(Topic) ->
         Remote -> lists:usort(Remote)
     end.
 
-%% @doc How many subscriptions of those nodes the message was sent to, as far as they answered
-%% within Timeout milliseconds.
--spec publish([pid()], binary(), term(), pos_integer()) -> non_neg_integer().
-publish(Relays, Topic, Message, Timeout) ->
-    Deadline = erlang:monotonic_time(millisecond) + Timeout,
-    Refs = [ask(Relay, Topic, Message) || Relay <- Relays],
-    lists:sum([count(Ref, Deadline) || Ref <- Refs]).
+%% @doc Whether that relay, and its node, are there as far as this node knows.
+-spec is_there(pid()) -> boolean().
+is_there(Relay) ->
+    lists:member(Relay, pg:get_members(?SCOPE, relays)).
 
-ask(Relay, Topic, Message) ->
-    Ref = monitor(process, Relay, [{alias, reply_demonitor}]),
-    Relay ! {publish, Ref, Topic, Message},
-    Ref.
-
-count(Ref, Deadline) ->
-    receive
-        {Ref, Count} -> Count;
-        {'DOWN', Ref, process, _, _} -> 0
-    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
-        _ = demonitor(Ref, [flush]),
-        receive
-            {Ref, Count} -> Count
-        after 0 -> 0
-        end
-    end.
+%% @doc A publisher has waited for Relay until its deadline: it is sent on, but not waited for until
+%% it answers this node's relay.
+-spec silent(pid()) -> ok.
+silent(Relay) ->
+    ?MODULE ! {silent, Relay},
+    ok.
 
 -spec init([]) -> {ok, []}.
 init([]) ->
+    true = ets:delete_all_objects(?SILENT),
+    ok = pg:join(?SCOPE, relays, self()),
     {ok, []}.
 
 -spec handle_call(term(), gen_server:from(), []) -> {reply, {error, unknown_call}, []}.
@@ -83,16 +85,68 @@ handle_cast(_Cast, State) ->
     {noreply, State}.
 
 -spec handle_info(term(), []) -> {noreply, []}.
-handle_info({publish, Ref, Topic, Message}, State) when is_reference(Ref), is_binary(Topic) ->
-    Ref ! {Ref, delivered(Topic, Message)},
+handle_info({publish, Alias, Topic, Message}, State) when is_reference(Alias), is_binary(Topic) ->
+    ok = answer(Alias, {Alias, self(), delivered(Topic, Message)}),
+    {noreply, State};
+handle_info({ping, Relay}, State) when is_pid(Relay) ->
+    ok = answer(Relay, {pong, self()}),
+    {noreply, State};
+handle_info({pong, Relay}, State) ->
+    ok = answers_again(ets:take(?SILENT, Relay)),
+    {noreply, State};
+handle_info({silent, Relay}, State) ->
+    _ = is_there(Relay) andalso ets:insert_new(?SILENT, {Relay, 0, 0}) andalso suspect(Relay),
+    {noreply, State};
+handle_info({look, Relay, Asked}, State) ->
+    _ = ets:member(?SILENT, Relay) andalso look(Relay, Asked),
     {noreply, State};
 handle_info(_, State) ->
     {noreply, State}.
 
-%% What another node sends must not end this process; the publisher's own node has reported it.
+%% What another node sends must not end this process.
 delivered(Topic, Message) ->
     try
         hornbeam_pubsub:deliver(Topic, Message)
     catch
-        error:{Reason, _} when Reason =:= not_json; Reason =:= too_large -> 0
+        error:{Name, _} = Reason when Name =:= not_json; Name =:= too_large -> {error, Reason}
     end.
+
+%% Another node that does not read must not hold up those that do: where the connection to it is
+%% full a process waits for it, and ends with the connection.
+answer(To, Answer) ->
+    case erlang:send(To, Answer, [nosuspend, noconnect]) of
+        nosuspend ->
+            _ = spawn(fun() -> erlang:send(To, Answer, [noconnect]) end),
+            ok;
+        _ ->
+            ok
+    end.
+
+%%% Nodes that do not answer
+
+suspect(Relay) ->
+    ?LOG_WARNING(
+        #{what => node_silent, node => node(Relay)}, #{domain => [hornbeam, pubsub]}
+    ),
+    look(Relay, asked(Relay)).
+
+%% Asked once; again only while the connection takes nothing. A relay that has gone is forgotten.
+look(Relay, Asked) ->
+    case is_there(Relay) of
+        true ->
+            Again = Asked orelse asked(Relay),
+            erlang:send_after(?LOOK, self(), {look, Relay, Again});
+        false ->
+            ets:delete(?SILENT, Relay)
+    end.
+
+asked(Relay) ->
+    erlang:send(Relay, {ping, self()}, [nosuspend, noconnect]) =:= ok.
+
+answers_again([{Relay, _, Dropped}]) ->
+    ?LOG_NOTICE(
+        #{what => node_answers, node => node(Relay), dropped => Dropped},
+        #{domain => [hornbeam, pubsub]}
+    );
+answers_again([]) ->
+    ok.

@@ -20,9 +20,14 @@
     {ok, undefined | non_neg_integer()} | {error, term()} | {bad_term, binary()}
 when
     Context :: hornbeam_service:context().
+handle([Topic, Message], _, #{service := <<"publish">>, timeout := Timeout}) ->
+    guarded(fun() -> hornbeam_pubsub:publish(topic(Topic), Message, most(Timeout)) end);
 handle(Arguments, _, #{service := Service, worker := Worker}) ->
+    guarded(fun() -> serve(Service, Arguments, Worker) end).
+
+guarded(Serve) ->
     try
-        {ok, serve(Service, Arguments, Worker)}
+        {ok, Serve()}
     catch
         throw:{bad_term, Text} when is_binary(Text) -> {bad_term, Text};
         throw:{error, Reason} when Reason =:= gone; Reason =:= unknown_call -> {error, Reason};
@@ -30,8 +35,9 @@ handle(Arguments, _, #{service := Service, worker := Worker}) ->
         error:{too_large, _} -> {bad_term, <<"publish: the message is too large">>}
     end.
 
-serve(<<"publish">>, [Topic, Message], _) ->
-    hornbeam_pubsub:publish(topic(Topic), Message);
+%% What other nodes may take: the caller must have the answer by its deadline.
+most(Timeout) -> max(1, Timeout - Timeout div 10).
+
 serve(<<"subscribe">>, [Id, Kind, Topic], Worker) when is_integer(Id), Id > 0 ->
     case hornbeam_worker_events:subscribe(events(Worker), Id, channel(Kind, Topic)) of
         ok -> undefined;

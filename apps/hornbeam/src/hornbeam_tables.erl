@@ -26,6 +26,9 @@ init([]) ->
     _ = ets:new(hornbeam_pubsub_messages, [
         named_table, public, {read_concurrency, true}, {write_concurrency, true}
     ]),
+    _ = ets:new(hornbeam_pubsub_silent, [
+        named_table, public, {read_concurrency, true}
+    ]),
     _ = ets:new(hornbeam_cache, [named_table, public, {read_concurrency, true}]),
     _ = ets:new(hornbeam_cache_order, [named_table, public, ordered_set]),
     ok = hornbeam_state_table:new(state_limits()),
