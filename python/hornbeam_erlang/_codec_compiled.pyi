@@ -3,7 +3,15 @@
 
 from typing import TypeVar
 
-__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet"]
+__all__ = [
+    "NAME",
+    "decode",
+    "decode_wire",
+    "encode",
+    "encode_wire",
+    "encode_wire_packet",
+    "expand",
+]
 
 NAME: str
 
@@ -14,3 +22,6 @@ def decode(data: object, *, max_depth: int = ..., max_size: int = ...) -> object
 def encode_wire(term: object, *, max_depth: int = ..., max_size: int = ...) -> bytes: ...
 def encode_wire_packet(messages: list[Message]) -> bytes: ...
 def decode_wire(data: object, *, max_depth: int = ..., max_size: int = ...) -> object: ...
+def expand(
+    data: bytes, pos: int, atoms: list[bytes], *, max_size: int = ...
+) -> tuple[bytes, int]: ...

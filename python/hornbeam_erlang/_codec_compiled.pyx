@@ -49,7 +49,8 @@ cdef extern from "Python.h":
     void* PyUnicode_DATA(object)
     PyObject* PyExc_UnicodeDecodeError
 
-__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet"]
+__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet",
+           "expand"]
 
 NAME = "compiled"
 
@@ -1238,3 +1239,189 @@ def decode(data, *, Py_ssize_t max_depth=MAX_DEPTH, Py_ssize_t max_size=MAX_SIZE
 def decode_wire(data, *, Py_ssize_t max_depth=MAX_DEPTH, Py_ssize_t max_size=MAX_PACKET):
     """The term of a packet; see `_codec_pure.decode_wire`."""
     return run_any(data, True, max_depth, max_size)
+
+
+# -- terms of distribution messages, see `_codec_pure_expand` ------------------------------------
+
+cdef struct Expansion:
+    octets data
+    Py_ssize_t pos
+    Py_ssize_t end
+    Py_ssize_t copied   # up to where `data` is in the writer
+    uint64_t pending
+
+
+cdef int cut(Expansion* x) except -1:
+    raise TermError(f"the bytes end inside a term, at byte {x.end}")
+
+
+cdef inline int flush(Expansion* x, Writer* w) except -1:
+    """Writes what was read and not written yet."""
+    if w.pos + x.pos - x.copied > w.limit:
+        raise TermError(f"a term is larger than {w.limit}")
+    put_raw(w, <char*>x.data + x.copied, x.pos - x.copied)
+    x.copied = x.pos
+    return 0
+
+
+cdef int expand_atom(Expansion* x, Writer* w, list atoms) except -1:
+    """Writes a cached atom out."""
+    cdef Py_ssize_t index
+    flush(x, w)
+    if x.end - x.pos < 2:
+        cut(x)
+    index = x.data[x.pos + 1]
+    if index >= PyList_GET_SIZE(atoms):
+        raise TermError(f"there is no cached atom {index}, at byte {x.pos}")
+    atom = <bytes?>atoms[index]
+    if w.pos + PyBytes_GET_SIZE(atom) > w.limit:
+        raise TermError(f"a term with its atoms written out is larger than {w.limit}")
+    put_raw(w, PyBytes_AS_STRING(atom), PyBytes_GET_SIZE(atom))
+    x.pos += 2
+    x.copied = x.pos
+    return 0
+
+
+cdef int expand_identifier(Expansion* x, Writer* w, list atoms, unsigned int tag) except -1:
+    cdef Py_ssize_t after = 12
+    cdef unsigned int node
+    if tag == 90 or tag == 114:
+        if x.end - x.pos < 3:
+            cut(x)
+        after = (4 if tag == 90 else 1) + 4 * <Py_ssize_t>get16(x.data + x.pos + 1)
+        x.pos += 2
+    elif tag == 89:
+        after = 8
+    elif tag == 103:
+        after = 9
+    elif tag == 101 or tag == 102:
+        after = 5
+    x.pos += 1
+    if x.pos >= x.end:
+        cut(x)
+    node = x.data[x.pos]
+    if node == 82:
+        expand_atom(x, w, atoms)
+    elif node == 119 or node == 115 or node == 100 or node == 118:
+        expand_plain(x, node)
+    else:
+        raise TermError(f"a node name is an atom, not tag {node}, at byte {x.pos}")
+    x.pos += after
+    return 0
+
+
+cdef int expand_plain(Expansion* x, unsigned int tag) except -1:
+    """Goes past what the term has besides the terms inside it, which it adds to `pending`."""
+    cdef Py_ssize_t left = x.end - x.pos - 1
+    cdef octets p = x.data + x.pos + 1
+    cdef uint64_t count
+    if tag == 106 or tag == 113:
+        x.pos += 1
+        x.pending += 3 if tag == 113 else 0
+    elif tag == 97:
+        x.pos += 2
+    elif tag == 98:
+        x.pos += 5
+    elif tag == 70:
+        x.pos += 9
+    elif tag == 99:
+        x.pos += 32
+    elif tag == 119 or tag == 115 or tag == 110 or tag == 104:
+        if left < 1:
+            cut(x)
+        x.pos += 2
+        if tag == 104:
+            x.pending += p[0]
+        else:
+            x.pos += p[0] + (tag == 110)
+    elif tag == 100 or tag == 118 or tag == 107:
+        if left < 2:
+            cut(x)
+        x.pos += 3 + get16(p)
+    elif tag in (77, 105, 108, 109, 111, 116, 117):
+        if left < 4:
+            cut(x)
+        count = get32(p)
+        x.pos += 5
+        if tag == 109:
+            x.pos += count
+        elif tag == 77 or tag == 111:
+            x.pos += count + 1
+        else:
+            x.pending += count * (2 if tag == 116 else 1)
+            x.pending += 1 if tag == 108 else 4 if tag == 117 else 0
+    else:
+        raise TermError(f"no term of a message starts with {tag}, at byte {x.pos}")
+    return 0
+
+
+cdef list expand_funs(Expansion* x, Writer* w, list funs, unsigned int tag):
+    """Notes a fun that begins: where in `data` and the result, and what pends when it is whole."""
+    flush(x, w)
+    if x.end - x.pos < 30:
+        cut(x)
+    if funs is None:
+        funs = []
+    funs.append((x.pos, w.pos, x.pending))
+    x.pending += 4 + <uint64_t>get32(x.data + x.pos + 26)
+    x.pos += 30
+    return funs
+
+
+cdef int expand_ended(Expansion* x, Writer* w, list funs) except -1:
+    """Adds to the sizes of funs that are whole what their cached atoms have added."""
+    cdef Py_ssize_t start, at
+    cdef uint64_t pending
+    while funs:
+        start, at, pending = funs[PyList_GET_SIZE(funs) - 1]
+        if pending != x.pending:
+            return 0
+        funs.pop()
+        flush(x, w)
+        set32(w.buf + at + 1, get32(w.buf + at + 1) + <uint32_t>(w.pos - at - (x.pos - start)))
+    return 0
+
+
+cdef int run_expansion(Expansion* x, Writer* w, list atoms) except -1:
+    cdef unsigned int tag
+    cdef list funs = None
+    while x.pending:
+        if x.pos > x.end or x.pending > <uint64_t>(x.end - x.pos):  # each takes a byte at least
+            cut(x)
+        x.pending -= 1
+        tag = x.data[x.pos]
+        if tag == 82:
+            expand_atom(x, w, atoms)
+        elif tag == 88 or tag == 90 or tag == 89 or tag == 120 or tag in (101, 102, 103, 114):
+            expand_identifier(x, w, atoms, tag)
+        elif tag == 112:
+            funs = expand_funs(x, w, funs, tag)
+        else:
+            expand_plain(x, tag)
+        if x.pos > x.end:
+            cut(x)
+        if funs is not None:
+            expand_ended(x, w, funs)
+    return flush(x, w)
+
+
+def expand(bytes data not None, Py_ssize_t pos, list atoms not None, *,
+           Py_ssize_t max_size=MAX_PACKET):
+    """The external term at `pos` of a distribution message; see `_codec_pure.expand`."""
+    cdef Expansion x
+    cdef Writer w
+    check_limits(MAX_DEPTH, max_size)
+    x.data = <octets>PyBytes_AS_STRING(data)
+    x.end = PyBytes_GET_SIZE(data)
+    if not 0 <= pos <= x.end:
+        raise TermError("a message is bytes, and a term starts inside of it")
+    x.pos = x.copied = pos
+    x.pending = 1
+    writer_open(&w, False, MAX_DEPTH, max_size)
+    try:
+        w.pos = 1
+        w.buf[0] = 131
+        run_expansion(&x, &w, atoms)
+        return PyBytes_FromStringAndSize(<char*>w.buf, w.pos), x.pos
+    finally:
+        writer_close(&w)

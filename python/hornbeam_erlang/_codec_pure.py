@@ -10,11 +10,21 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from ._codec_common import MAX_DEPTH, MAX_PACKET, MAX_SIZE
+from ._codec_common import MAX_DEPTH, MAX_PACKET, MAX_SIZE, limits
 from ._codec_pure_decode import VALUE_READERS, WIRE_READERS, read
 from ._codec_pure_encode import VALUE_WRITERS, WIRE_WRITERS, write
+from ._codec_pure_expand import expand as _expand
+from .errors import TermError
 
-__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet"]
+__all__ = [
+    "NAME",
+    "decode",
+    "decode_wire",
+    "encode",
+    "encode_wire",
+    "encode_wire_packet",
+    "expand",
+]
 
 NAME = "pure"
 
@@ -76,3 +86,27 @@ def decode_wire(data: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX
         TermError: the bytes are not such a term, or a limit is exceeded.
     """
     return read(data, WIRE_READERS, max_depth, max_size)
+
+
+def expand(
+    data: bytes, pos: int, atoms: list[bytes], *, max_size: int = MAX_PACKET
+) -> tuple[bytes, int]:
+    """The external term at `pos` of a distribution message, and the position after it.
+
+    Args:
+        data: the message, after its distribution header.
+        pos: where a term starts, without a version byte.
+        atoms: what ATOM_CACHE_REF numbers in it stand for: external terms without version byte.
+        max_size: bytes of the result at most.
+
+    Returns:
+        The term with its version byte and its atoms written out; whether it is legal is not
+        looked at beyond the sizes of its parts.
+
+    Raises:
+        TermError: no term starts there, it is not whole, or it is too large.
+    """
+    limits(MAX_DEPTH, max_size)
+    if type(data) is not bytes or not 0 <= pos <= len(data):
+        raise TermError("a message is bytes, and a term starts inside of it")
+    return _expand(data, pos, atoms, max_size)

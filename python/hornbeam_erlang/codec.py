@@ -11,7 +11,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet"]
+__all__ = [
+    "NAME",
+    "decode",
+    "decode_wire",
+    "encode",
+    "encode_wire",
+    "encode_wire_packet",
+    "expand",
+]
 
 _CHOICES = ("", "compiled", "pure")
 _HOW_TO_BUILD = (
@@ -31,6 +39,7 @@ if TYPE_CHECKING or _forced == "pure":
         encode,
         encode_wire,
         encode_wire_packet,
+        expand,
     )
 else:
     try:
@@ -41,6 +50,7 @@ else:
             encode,
             encode_wire,
             encode_wire_packet,
+            expand,
         )
     except ModuleNotFoundError as exc:
         if exc.name != f"{__package__}._codec_compiled":
@@ -54,4 +64,5 @@ else:
             encode,
             encode_wire,
             encode_wire_packet,
+            expand,
         )
