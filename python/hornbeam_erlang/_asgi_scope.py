@@ -75,9 +75,7 @@ class ScopeMaker:
         scope["headers"] = fields(version, headers)
         scope["subprotocols"] = [name.decode("latin-1") for name in subprotocols]
         scope["state"] = self._state.copy()
-        scope["extensions"] = {"websocket.http.response": {}}
-        if version == b"1.1":
-            scope["extensions"]["hornbeam.topics"] = {}
+        scope["extensions"] = {"websocket.http.response": {}, "hornbeam.topics": {}}
         return scope
 
     def _remember(self, connection: bytes) -> Bases:

@@ -57,17 +57,15 @@ class WebSocketCycle(HTTPCycle):
         state: what became of it so far.
         owed: credit to be granted for messages that were received.
         is_connected: whether `websocket.connect` was received.
-        has_topics: whether the extension `hornbeam.topics` works here (HTTP/1.1).
         closed: code and reason of the close that the application sent.
     """
 
-    __slots__ = ("closed", "flow", "has_topics", "is_connected", "owed", "state")
+    __slots__ = ("closed", "flow", "is_connected", "owed", "state")
 
     flow: SocketFlow
     state: int
     owed: int
     is_connected: bool
-    has_topics: bool
     closed: tuple[int, str]
 
     def __init__(self, connection: Any, message: Message) -> None:
@@ -83,7 +81,6 @@ class WebSocketCycle(HTTPCycle):
         self.state = ASKED
         self.owed = 0
         self.is_connected = False
-        self.has_topics = message[5] == b"1.1"
 
     def window(self) -> Window:
         return self.flow
@@ -146,7 +143,7 @@ class WebSocketCycle(HTTPCycle):
             self._accept(event)
         elif kind == "websocket.close" and state == ASKED:
             self._refuse()
-        elif kind in (JOIN, LEAVE) and state == ACCEPTED and self.has_topics:
+        elif kind in (JOIN, LEAVE) and state == ACCEPTED:
             await self._change_topics(event)
         elif kind == _DENIAL_EVENTS.get(state):
             await super().send({**event, "type": kind.removeprefix(_DENIAL)})

@@ -13,7 +13,10 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from live.conftest import Start
+from live.http2 import Http2
+from live.http2_websocket import Socket
 from live.serving import Served, wait_until
+from live.websocket import CLOSE, TEXT, closing, frame
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,57 @@ def test_task_of_a_handler(site: Served) -> None:
             assert post(site, "waited", {"n": number}) == 1
             assert json.loads(client.recv(10)) == {"n": number}
     wait_until(lambda: publish(site, "waited", "gone") == 0, "the handler has ended")
+
+
+@pytest.fixture
+def http2(site: Served) -> Iterator[Http2]:
+    """A connection whose windows the test opens itself."""
+    with Http2(site, grants=False) as made:
+        made.read_until(lambda: bool(made.connection.remote_settings.enable_connect_protocol))
+        yield made
+
+
+def joined(http2: Http2, topic: str) -> Socket:
+    socket = Socket(http2, "/joining").accept()
+    socket.send(frame(TEXT, json.dumps(["join", topic]).encode()))
+    assert socket.frame().data == f"join {topic}".encode()
+    return socket
+
+
+@pytest.mark.usefixtures("with_http2")
+def test_sockets_that_share_a_connection(site: Served, http2: Http2) -> None:
+    """Over HTTP/2 each socket of a connection joins, and leaves with its end, for itself."""
+    one, two = joined(http2, "shared"), joined(http2, "shared")
+    assert publish(site, "shared", "both") == 2
+    assert [one.frame().data, two.frame().data] == [b"both", b"both"]
+    one.send(closing(1000))
+    assert one.frame().opcode == CLOSE
+    wait_until(lambda: publish(site, "shared", "one") == 1, "the socket has left")
+    assert two.frame().data == b"one"
+
+
+@pytest.mark.usefixtures("with_http2")
+def test_stream_that_is_reset_leaves(site: Served, http2: Http2) -> None:
+    """A reset ends the stream's topics; its connection goes on."""
+    socket = joined(http2, "reset")
+    assert publish(site, "reset", "here") == 1
+    http2.reset(socket.number)
+    wait_until(lambda: publish(site, "reset", "gone") == 0, "the socket has left")
+    joined(http2, "again")
+
+
+@pytest.mark.usefixtures("with_http2")
+def test_slow_client_over_http2_misses_the_oldest(site: Served, http2: Http2) -> None:
+    """A client that does not open its window is not sent more than fits; it gets the newest when
+    it reads on, in their order."""
+    socket = joined(http2, "slow")
+    text, last = "x" * 65000, 400
+    for number in range(last + 1):
+        assert post(site, "slow", f"{number}:{text}") == 1
+    numbers = []
+    while last not in numbers:
+        http2.grant(1 << 20)
+        http2.grant(1 << 20, socket.number)
+        numbers.append(int(socket.frame().data.split(b":")[0]))
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) < last

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from apps.gate import Gate
-from live.http2 import Http2, Stream
+from live.http2 import Http2
+from live.http2_websocket import Socket
 from live.serving import Served
 from live.websocket import BINARY, CLOSE, PING, PONG, TEXT, Frame, closing, frame
 
 pytestmark = pytest.mark.usefixtures("with_http2")
-
-VERSION = ("sec-websocket-version", "13")
 
 
 @pytest.fixture
@@ -25,43 +24,6 @@ def connection(asgi: Served) -> Iterator[Http2]:
     with Http2(asgi) as made:
         made.read_until(lambda: bool(made.connection.remote_settings.enable_connect_protocol))
         yield made
-
-
-class Socket:
-    """A WebSocket on a stream."""
-
-    def __init__(self, connection: Http2, path: str, *fields: tuple[str, str]) -> None:
-        self.connection = connection
-        self.number = connection.request(
-            path, VERSION, *fields, method="CONNECT", end=False, protocol="websocket"
-        )
-        self.stream: Stream = connection.streams[self.number]
-        self._used = 0
-
-    def accept(self) -> Socket:
-        self.connection.read_until(lambda: bool(self.stream.head) or self.stream.done)
-        assert self.stream.status == 200
-        return self
-
-    def send(self, data: bytes) -> None:
-        self.connection.data(self.number, data)
-
-    def frame(self) -> Frame:
-        """The next frame of the server."""
-        first, size = self._exactly(2)
-        if size == 126:
-            size = int.from_bytes(self._exactly(2))
-        elif size == 127:
-            size = int.from_bytes(self._exactly(8))
-        return Frame(first & 0x0F, self._exactly(size), first & 0xF0)
-
-    def _exactly(self, size: int) -> bytes:
-        end = self._used + size
-        self.connection.read_until(lambda: len(self.stream.body) >= end or self.stream.done)
-        found = self.stream.body[self._used : end]
-        assert len(found) == size, "the stream ended within a frame"
-        self._used = end
-        return found
 
 
 def gate_field(gate: Gate) -> tuple[str, str]:

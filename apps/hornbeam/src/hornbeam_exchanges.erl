@@ -106,10 +106,10 @@ websockets(#state{sockets = Sockets}) -> hornbeam_websocket_exchanges:open_count
 -spec given(state()) -> non_neg_integer().
 given(#state{given = Given}) -> map_size(Given).
 
-%% @doc The connection process of an accepted WebSocket.
--spec socket(hornbeam_wire:exchange_id(), state()) -> {ok, pid()} | {error, gone}.
+%% @doc Who hears of an accepted WebSocket.
+-spec socket(hornbeam_wire:exchange_id(), state()) -> {ok, hearer()} | {error, gone}.
 socket(Id, #state{sockets = Sockets}) ->
-    hornbeam_websocket_exchanges:connection(Id, Sockets).
+    hornbeam_websocket_exchanges:hearer(Id, Sockets).
 
 %% @doc Open an exchange: what `hornbeam_wire:encode_opens/1' takes, for the worker.
 -spec open(to(), hornbeam_wire:request(), Now :: integer(), state()) ->

@@ -11,7 +11,7 @@
 -export([publish/2, publish/3]).
 -export([subscribe/1, subscribe/2, unsubscribe/1, unsubscribe/2, subscribers/1]).
 -export([deliver/2]).
--export([attach/3, detach/2, told/1, read/1]).
+-export([attach/3, detach/2, detach_all/1, tell/2, told/1, read/1]).
 -export_type([topic/0, channel/0, subscription/0]).
 
 -type topic() :: atom() | string() | binary().
@@ -159,9 +159,9 @@ append(Channel, Rows, Entry) ->
     end.
 
 %% One message until it has looked.
-tell_reader(Channel, {{_, Pid}, _, _, Told}) ->
+tell_reader(Channel, {{_, Subscriber}, _, _, Told}) ->
     case atomics:exchange(Told, 1, 1) of
-        0 -> Pid ! {hornbeam_channel, Channel};
+        0 -> tell(Subscriber, {hornbeam_channel, Channel});
         1 -> ok
     end.
 
@@ -171,16 +171,30 @@ tell_processes(Rows, Message) ->
 
 %%% Subscribers that read from the log
 
-%% @doc The process Pid subscribes as a reader: `{hornbeam_channel, Channel}' tells it that there is
-%% something to read/1. It is sent once until the process has read to the end.
--spec attach(channel(), pid(), worker | socket) -> subscription().
-attach(Channel, Pid, Kind) ->
-    {Log, Told, Cursor} = hornbeam_pubsub_registry:subscribe(Channel, Pid, Kind),
+%% @doc A process, or a stream of one, subscribes as a reader: `{hornbeam_channel, Channel}' tells it
+%% that there is something to read/1. It is sent once until the reader has read to the end.
+-spec attach(channel(), hornbeam_pubsub_registry:subscriber(), worker | socket) -> subscription().
+attach(Channel, Subscriber, Kind) ->
+    {Log, Told, Cursor} = hornbeam_pubsub_registry:subscribe(Channel, Subscriber, Kind),
     {Channel, Log, Told, Cursor}.
 
--spec detach(channel(), pid()) -> ok.
-detach(Channel, Pid) ->
-    hornbeam_pubsub_registry:unsubscribe(Channel, Pid).
+-spec detach(channel(), hornbeam_pubsub_registry:subscriber()) -> ok.
+detach(Channel, Subscriber) ->
+    hornbeam_pubsub_registry:unsubscribe(Channel, Subscriber).
+
+%% @doc The end of a stream whose process goes on. The end of a process needs no word.
+-spec detach_all(hornbeam_pubsub_registry:subscriber()) -> ok.
+detach_all(Subscriber) ->
+    hornbeam_pubsub_registry:unsubscribe_all(Subscriber).
+
+%% @doc Sends a reader what it is to know: a process as it is, a stream as Cowboy hands it on.
+-spec tell(hornbeam_pubsub_registry:subscriber(), term()) -> ok.
+tell({Pid, _} = Stream, Message) ->
+    Pid ! {Stream, Message},
+    ok;
+tell(Pid, Message) ->
+    Pid ! Message,
+    ok.
 
 %% @doc To be called when the process has been told, before it reads: from here on it is told again.
 -spec told(subscription()) -> ok.

@@ -3,7 +3,8 @@
 %% those of dead processes away; publishers read its tables, which `hornbeam_tables' owns.
 %%
 %%   hornbeam_pubsub_channels      {Channel, Log}
-%%   hornbeam_pubsub_subscribers   {{Channel, Pid}, Weight, Kind, Told}   Weight: subscriptions
+%%   hornbeam_pubsub_subscribers   {{Channel, Subscriber}, Weight, Kind, Told}
+%%                                 Weight: subscriptions
 %%
 %% It sweeps the logs of old messages. Other nodes learn of a topic's first and last subscription
 %% through `pg' (`hornbeam_pubsub_relay').
@@ -11,7 +12,8 @@
 -behaviour(gen_server).
 
 -export([start_link/0, configure/1, limits/0]).
--export([subscribe/3, unsubscribe/2, prefix_lengths/0]).
+-export([subscribe/3, unsubscribe/2, unsubscribe_all/1, prefix_lengths/0]).
+-export_type([subscriber/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(CHANNELS, hornbeam_pubsub_channels).
@@ -20,7 +22,10 @@
 -define(LENGTHS, {?MODULE, prefix_lengths}).
 -define(SWEEP, 1000).
 
-%% Why a process is told: it runs its own mailbox, it is a worker's, it is a WebSocket.
+%% A process, or one of the streams that a process serves, which is told as Cowboy's streams are.
+-type subscriber() :: hornbeam_exchanges:hearer().
+
+%% Why a subscriber is told: it runs its own mailbox, it is a worker's, it is a WebSocket.
 -type kind() :: process | worker | socket.
 
 -type limits() :: #{
@@ -33,7 +38,7 @@
 }.
 
 -record(state, {
-    monitors = #{} :: #{pid() => {reference(), #{hornbeam_pubsub:channel() => true}}},
+    monitors = #{} :: #{pid() => {reference(), #{{hornbeam_pubsub:channel(), subscriber()} => true}}},
     prefixes = #{} :: #{Length :: non_neg_integer() => pos_integer()}
 }).
 
@@ -57,14 +62,19 @@ prefix_lengths() ->
     persistent_term:get(?LENGTHS).
 
 %% @doc Everything published after the return is for the subscriber.
--spec subscribe(hornbeam_pubsub:channel(), pid(), kind()) ->
+-spec subscribe(hornbeam_pubsub:channel(), subscriber(), kind()) ->
     {hornbeam_pubsub_log:log(), Told :: atomics:atomics_ref(), hornbeam_pubsub_log:cursor()}.
-subscribe(Channel, Pid, Kind) ->
-    gen_server:call(?MODULE, {subscribe, Channel, Pid, Kind}).
+subscribe(Channel, Subscriber, Kind) ->
+    gen_server:call(?MODULE, {subscribe, Channel, Subscriber, Kind}).
 
--spec unsubscribe(hornbeam_pubsub:channel(), pid()) -> ok.
-unsubscribe(Channel, Pid) ->
-    gen_server:call(?MODULE, {unsubscribe, Channel, Pid}).
+-spec unsubscribe(hornbeam_pubsub:channel(), subscriber()) -> ok.
+unsubscribe(Channel, Subscriber) ->
+    gen_server:call(?MODULE, {unsubscribe, Channel, Subscriber}).
+
+%% @doc Takes all subscriptions of a stream back, soon: its process goes on.
+-spec unsubscribe_all(subscriber()) -> ok.
+unsubscribe_all(Subscriber) ->
+    gen_server:cast(?MODULE, {unsubscribe_all, Subscriber}).
 
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
@@ -79,7 +89,7 @@ default_limits() ->
 adopt(State0) ->
     Rows = ets:tab2list(?SUBSCRIBERS),
     Channels = [Channel || {Channel, _} <- ets:tab2list(?CHANNELS)],
-    Monitored = lists:foldl(fun({{C, Pid}, _, _, _}, S) -> watch(Pid, C, S) end, State0, Rows),
+    Monitored = lists:foldl(fun({Key, _, _, _}, S) -> watch(Key, S) end, State0, Rows),
     Prefixes = lists:foldl(fun count_prefix/2, #{}, Channels),
     lists:foreach(fun hornbeam_pubsub_relay:join/1, Channels),
     set_prefixes(Monitored#state{prefixes = Prefixes}).
@@ -94,16 +104,19 @@ set_prefixes(#state{prefixes = Prefixes} = State) ->
     State.
 
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call({subscribe, Channel, Pid, Kind}, _From, State0) ->
+handle_call({subscribe, Channel, Subscriber, Kind}, _From, State0) ->
     {Log, State} = open(Channel, State0),
-    Told = told(Channel, Pid, Kind),
-    {reply, {Log, Told, hornbeam_pubsub_log:start(Log)}, watch(Pid, Channel, State)};
-handle_call({unsubscribe, Channel, Pid}, _From, State) ->
-    {reply, ok, taken_back(Channel, Pid, State)};
+    Key = {Channel, Subscriber},
+    Told = told(Key, Kind),
+    {reply, {Log, Told, hornbeam_pubsub_log:start(Log)}, watch(Key, State)};
+handle_call({unsubscribe, Channel, Subscriber}, _From, State) ->
+    {reply, ok, taken_back({Channel, Subscriber}, State)};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast({unsubscribe_all, Subscriber}, State) ->
+    {noreply, lists:foldl(fun forget/2, State, keys(Subscriber, State))};
 handle_cast(_Cast, State) ->
     {noreply, State}.
 
@@ -139,53 +152,62 @@ with_prefixes(Prefixes, #state{prefixes = Before} = State) ->
         _ -> set_prefixes(State#state{prefixes = Prefixes})
     end.
 
-told(Channel, Pid, Kind) ->
-    case ets:lookup(?SUBSCRIBERS, {Channel, Pid}) of
-        [{Key, Weight, _, Told}] ->
+told(Key, Kind) ->
+    case ets:lookup(?SUBSCRIBERS, Key) of
+        [{_, Weight, _, Told}] ->
             true = ets:update_element(?SUBSCRIBERS, Key, {2, Weight + 1}),
             Told;
         [] ->
             Told = atomics:new(1, []),
-            true = ets:insert(?SUBSCRIBERS, {{Channel, Pid}, 1, Kind, Told}),
+            true = ets:insert(?SUBSCRIBERS, {Key, 1, Kind, Told}),
             Told
     end.
 
-watch(Pid, Channel, #state{monitors = Monitors} = State) ->
-    {Ref, Channels} =
+watch({_, Subscriber} = Key, #state{monitors = Monitors} = State) ->
+    Pid = process(Subscriber),
+    {Ref, Keys} =
         case Monitors of
             #{Pid := Known} -> Known;
             _ -> {monitor(process, Pid), #{}}
         end,
-    State#state{monitors = Monitors#{Pid => {Ref, Channels#{Channel => true}}}}.
+    State#state{monitors = Monitors#{Pid => {Ref, Keys#{Key => true}}}}.
 
-taken_back(Channel, Pid, State) ->
-    case ets:lookup(?SUBSCRIBERS, {Channel, Pid}) of
+process({Pid, _Stream}) -> Pid;
+process(Pid) -> Pid.
+
+keys(Subscriber, #state{monitors = Monitors}) ->
+    {_, Keys} = maps:get(process(Subscriber), Monitors, {none, #{}}),
+    [Key || {_, Of} = Key <- maps:keys(Keys), Of =:= Subscriber].
+
+taken_back(Key, State) ->
+    case ets:lookup(?SUBSCRIBERS, Key) of
         [] ->
             State;
-        [{Key, Weight, _, _}] when Weight > 1 ->
+        [{_, Weight, _, _}] when Weight > 1 ->
             true = ets:update_element(?SUBSCRIBERS, Key, {2, Weight - 1}),
             State;
         [_] ->
-            forget(Channel, Pid, remove(Channel, Pid, State))
+            forget(Key, State)
     end.
 
-forget(Channel, Pid, #state{monitors = Monitors} = State) ->
-    #{Pid := {Ref, Channels0}} = Monitors,
-    case maps:remove(Channel, Channels0) of
-        Channels when Channels =:= #{} ->
+forget({_, Subscriber} = Key, State) ->
+    Pid = process(Subscriber),
+    #state{monitors = Monitors} = Left = remove(Key, State),
+    #{Pid := {Ref, Keys0}} = Monitors,
+    case maps:remove(Key, Keys0) of
+        Keys when Keys =:= #{} ->
             true = demonitor(Ref, [flush]),
-            State#state{monitors = maps:remove(Pid, Monitors)};
-        Channels ->
-            State#state{monitors = Monitors#{Pid := {Ref, Channels}}}
+            Left#state{monitors = maps:remove(Pid, Monitors)};
+        Keys ->
+            Left#state{monitors = Monitors#{Pid := {Ref, Keys}}}
     end.
 
 gone(Pid, #state{monitors = Monitors} = State) ->
-    {{_, Channels}, Rest} = maps:take(Pid, Monitors),
-    Left = State#state{monitors = Rest},
-    lists:foldl(fun(Channel, Acc) -> remove(Channel, Pid, Acc) end, Left, maps:keys(Channels)).
+    {{_, Keys}, Rest} = maps:take(Pid, Monitors),
+    lists:foldl(fun remove/2, State#state{monitors = Rest}, maps:keys(Keys)).
 
-remove(Channel, Pid, State) ->
-    true = ets:delete(?SUBSCRIBERS, {Channel, Pid}),
+remove({Channel, _} = Key, State) ->
+    true = ets:delete(?SUBSCRIBERS, Key),
     case ets:next(?SUBSCRIBERS, {Channel, 0}) of
         {Channel, _} -> State;
         _ -> close(Channel, State)

@@ -47,13 +47,25 @@ serve(<<"unsubscribe">>, [Id], Worker) ->
     ok = hornbeam_worker_events:unsubscribe(events(Worker), Id),
     undefined;
 serve(<<"topics.join">>, [Exchange, Kind, Topic], Worker) ->
-    ok = hornbeam_websocket_topics:join(socket(Exchange, Worker), channel(Kind, Topic)),
-    undefined;
+    join(Exchange, Worker, channel(Kind, Topic));
 serve(<<"topics.leave">>, [Exchange, Kind, Topic], Worker) ->
     ok = hornbeam_websocket_topics:leave(socket(Exchange, Worker), channel(Kind, Topic)),
     undefined;
 serve(Service, _, _) ->
     throw({bad_term, <<Service/binary, ": arguments of other number or type than documented">>}).
+
+%% A stream that ends tells the worker and then takes its subscriptions back: one that was made
+%% after that is found by asking once more.
+join(Exchange, Worker, Channel) ->
+    Socket = socket(Exchange, Worker),
+    ok = hornbeam_websocket_topics:join(Socket, Channel),
+    case hornbeam_worker:socket(Worker, Exchange) of
+        {ok, _} ->
+            undefined;
+        {error, Reason} ->
+            ok = hornbeam_pubsub:detach_all(Socket),
+            throw({error, Reason})
+    end.
 
 channel(<<"topic">>, Topic) -> {topic, topic(Topic)};
 channel(<<"prefix">>, Topic) -> {prefix, topic(Topic)};

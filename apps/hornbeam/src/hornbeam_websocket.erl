@@ -130,13 +130,10 @@ more_events(Events, N) ->
     after 0 -> lists:reverse(Events)
     end.
 
-other({hornbeam_channel, Channel}, State) ->
-    published(Channel, State);
-other({hornbeam_joined, Channel, Subscription}, #state{topics = Topics} = State) ->
-    Joined = hornbeam_websocket_topics:joined(Channel, Subscription, Topics),
-    published(Channel, State#state{topics = Joined});
-other({hornbeam_left, Channel}, #state{topics = Topics} = State) ->
-    State#state{topics = hornbeam_websocket_topics:left(Channel, Topics)};
+other({Topic, _} = Event, State) when Topic =:= hornbeam_channel; Topic =:= hornbeam_left ->
+    topic(Event, State);
+other({hornbeam_joined, _, _} = Event, State) ->
+    topic(Event, State);
 other({'EXIT', Parent, _}, #state{parent = Parent} = State) ->
     over(stop(State));
 other({'EXIT', _, _}, State) ->
@@ -167,8 +164,8 @@ events(Events, #state{peer = Peer0} = State) ->
     ),
     read(perform(lists:append(Effects), State#state{peer = Peer})).
 
-published(Channel, #state{peer = Peer0, topics = Topics0} = State) ->
-    {Messages, Topics} = hornbeam_websocket_topics:read(Channel, Topics0),
+topic(Event, #state{peer = Peer0, topics = Topics0} = State) ->
+    {Messages, Topics} = hornbeam_websocket_topics:event(Event, self(), Topics0),
     {Effects, Peer} = hornbeam_websocket_peer:published(Messages, Peer0),
     perform(Effects, State#state{peer = Peer, topics = Topics}).
 

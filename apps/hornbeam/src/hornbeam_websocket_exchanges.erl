@@ -8,7 +8,7 @@
 
 -export([new/1, accept/3, abandon/3, handle/3]).
 -export([message/4, credit/3, close/5, leave/3, close_all/4, overdue/2, fail_all/1]).
--export([count/1, open_count/1, connection/2]).
+-export([count/1, open_count/1, hearer/2]).
 -export_type([state/0, config/0]).
 
 -include("hornbeam_wire.hrl").
@@ -55,12 +55,11 @@ count(#state{open = Open, ending = Ending}) -> map_size(Open) + map_size(Ending)
 -spec open_count(state()) -> non_neg_integer().
 open_count(#state{open = Open}) -> map_size(Open).
 
-%% @doc The process of an open one's connection.
--spec connection(id(), state()) -> {ok, pid()} | {error, gone}.
-connection(Id, #state{open = Open}) ->
+%% @doc The process of an open one's connection, or its stream.
+-spec hearer(id(), state()) -> {ok, hornbeam_exchanges:hearer()} | {error, gone}.
+hearer(Id, #state{open = Open}) ->
     case Open of
-        #{Id := #socket{to = {Pid, _Stream}}} -> {ok, Pid};
-        #{Id := #socket{to = Pid}} -> {ok, Pid};
+        #{Id := #socket{to = To}} -> {ok, To};
         _ -> {error, gone}
     end.
 

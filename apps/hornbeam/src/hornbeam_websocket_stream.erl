@@ -25,11 +25,14 @@
     edge :: hornbeam_stream:edge(),
     to :: hornbeam_exchanges:to(),
     peer :: hornbeam_websocket_peer:peer(),
+    topics = hornbeam_websocket_topics:new() :: hornbeam_websocket_topics:topics(),
     %% bytes that Cowboy may read again once the worker takes more
     unread = 0 :: non_neg_integer(),
-    %% Cowboy's buffers that are full, and the credit that is kept from the worker meanwhile
+    %% Cowboy's buffers that are full, and the credit that is kept from the worker meanwhile; what
+    %% topics have is not looked at, newest first
     full = [] :: [atom()],
     kept = 0 :: non_neg_integer(),
+    put_off = [] :: [hornbeam_websocket_topics:event()],
     timer = undefined :: undefined | reference()
 }).
 -opaque state() :: #state{}.
@@ -138,10 +141,26 @@ info(websocket_tick, #state{peer = Peer0} = State) ->
     read({Commands, armed(Next)});
 info({alarm, Buffer, on}, #state{full = Full} = State) ->
     {[], State#state{full = [Buffer | Full]}};
-info({alarm, Buffer, off}, #state{full = Full, kept = Kept} = State) ->
-    {[], credit(Kept, State#state{full = lists:delete(Buffer, Full), kept = 0})};
+info({alarm, Buffer, off}, #state{full = Full, kept = Kept, put_off = Events} = State) ->
+    Room = credit(Kept, State#state{full = lists:delete(Buffer, Full), kept = 0, put_off = []}),
+    topics(lists:reverse(Events), Room);
+info({Topic, _} = Event, State) when Topic =:= hornbeam_channel; Topic =:= hornbeam_left ->
+    topic(Event, State);
+info({hornbeam_joined, _, _} = Event, State) ->
+    topic(Event, State);
 info(_, State) ->
     {[], State}.
+
+topics(Events, State) ->
+    {Commands, Next} = lists:mapfoldl(fun topic/2, State, Events),
+    {lists:append(Commands), Next}.
+
+topic(Event, #state{full = [_ | _], put_off = Events} = State) ->
+    {[], State#state{put_off = [Event | Events]}};
+topic(Event, #state{to = To, peer = Peer0, topics = Topics0} = State) ->
+    {Messages, Topics} = hornbeam_websocket_topics:event(Event, To, Topics0),
+    {Effects, Peer} = hornbeam_websocket_peer:published(Messages, Peer0),
+    perform(Effects, State#state{peer = Peer, topics = Topics}).
 
 %% @doc The stream is over.
 -spec terminate(cowboy_stream:reason(), state()) -> ok.
@@ -151,6 +170,8 @@ terminate(Reason, #state{edge = Edge, peer = Peer0, timer = Timer, to = To} = St
     ok = hornbeam_http2_streams:ended(StreamID, Reason, Keepalive),
     {Effects, Peer} = hornbeam_websocket_peer:gone(1006, Peer0),
     _ = perform(Effects, State#state{peer = Peer}),
+    %% After the worker has been told: see hornbeam_pubsub_service.
+    ok = hornbeam_pubsub:detach_all(To),
     _ = Timer =/= undefined andalso erlang:cancel_timer(Timer) =:= false andalso
         receive
             {To, websocket_tick} -> ok

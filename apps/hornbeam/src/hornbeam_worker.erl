@@ -86,6 +86,7 @@ events(Worker) ->
     gen_statem:call(Worker, events, 5000).
 
 %% @doc The connection process of a WebSocket that the worker has accepted.
--spec socket(pid(), hornbeam_wire:exchange_id()) -> {ok, pid()} | {error, gone}.
+-spec socket(pid(), hornbeam_wire:exchange_id()) ->
+    {ok, hornbeam_exchanges:hearer()} | {error, gone}.
 socket(Worker, Id) ->
     gen_statem:call(Worker, {socket, Id}, 5000).
