@@ -173,7 +173,8 @@ tell_processes(Rows, Message) ->
 
 %% @doc A process, or a stream of one, subscribes as a reader: `{hornbeam_channel, Channel}' tells it
 %% that there is something to read/1. It is sent once until the reader has read to the end.
--spec attach(channel(), hornbeam_pubsub_registry:subscriber(), worker | socket) -> subscription().
+-spec attach(channel(), hornbeam_pubsub_registry:subscriber(), worker | socket) ->
+    subscription().
 attach(Channel, Subscriber, Kind) ->
     {Log, Told, Cursor} = hornbeam_pubsub_registry:subscribe(Channel, Subscriber, Kind),
     {Channel, Log, Told, Cursor}.

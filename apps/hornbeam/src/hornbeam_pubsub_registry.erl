@@ -25,6 +25,8 @@
 %% A process, or one of the streams that a process serves, which is told as Cowboy's streams are.
 -type subscriber() :: hornbeam_exchanges:hearer().
 
+-type key() :: {hornbeam_pubsub:channel(), subscriber()}.
+
 %% Why a subscriber is told: it runs its own mailbox, it is a worker's, it is a WebSocket.
 -type kind() :: process | worker | socket.
 
@@ -38,7 +40,7 @@
 }.
 
 -record(state, {
-    monitors = #{} :: #{pid() => {reference(), #{{hornbeam_pubsub:channel(), subscriber()} => true}}},
+    monitors = #{} :: #{pid() => {reference(), #{key() => true}}},
     prefixes = #{} :: #{Length :: non_neg_integer() => pos_integer()}
 }).
 

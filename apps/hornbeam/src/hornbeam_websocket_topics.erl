@@ -2,9 +2,10 @@
 %% @doc The topics that a WebSocket has joined: what is published goes to its client without waking
 %% Python.
 %%
-%% Runs in the connection process; over HTTP/2 for one of its streams. `hornbeam_pubsub_service' joins and leaves on behalf of the
-%% application; the publisher tells the process once that a channel has something, which is then
-%% read from the log of the channel. A client that is slow misses the oldest messages.
+%% Runs in the connection process; over HTTP/2 for one of its streams. `hornbeam_pubsub_service'
+%% joins and leaves on behalf of the application; the publisher tells the process once that a
+%% channel has something, which is then read from the log of the channel. A client that is slow
+%% misses the oldest messages.
 -module(hornbeam_websocket_topics).
 
 -export([join/2, leave/2]).
