@@ -171,8 +171,8 @@ tell_processes(Rows, Message) ->
 
 %%% Subscribers that read from the log
 
-%% @doc A process, or a stream of one, subscribes as a reader: `{hornbeam_channel, Channel}' tells it
-%% that there is something to read/1. It is sent once until the reader has read to the end.
+%% @doc A process, or a stream of one, subscribes as a reader: `{hornbeam_channel, Channel}' tells
+%% it that there is something to read/1. It is sent once until the reader has read to the end.
 -spec attach(channel(), hornbeam_pubsub_registry:subscriber(), worker | socket) ->
     subscription().
 attach(Channel, Subscriber, Kind) ->
