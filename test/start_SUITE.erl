@@ -109,6 +109,10 @@ import_fails(_) ->
     has("does_not_exist_anywhere", Text),
     has("Traceback", Text).
 
+import_breaks_the_protocol(_) ->
+    doc("A worker whose import writes to its connection is given up, with a clear text."),
+    has("the worker broke the protocol", fails("broken_protocol:application", #{})).
+
 no_attribute(_) ->
     doc("A missing attribute is named, with the nearest one that is there."),
     Text = fails("wsgi_apps:aplication", #{}),

@@ -183,9 +183,9 @@ def cast_service(
     hub.flush_soon()
 
 
-def is_connected() -> bool:
-    """Whether there is a node to call."""
-    return _hub is not None
+def connection() -> Hub | None:
+    """The connection of this process, None where there is no node to call."""
+    return _hub
 
 
 def connected(operation: str) -> Hub:

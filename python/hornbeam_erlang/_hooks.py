@@ -2,7 +2,7 @@
 """Handlers of this process that others may execute, by path.
 
 Runs in any thread. What is registered while the application is being loaded is announced with
-READY, so that nobody is sent here before it is there; later registrations tell the node at once.
+READY, so that nobody is sent here before all is there; later registrations tell the node at once.
 Outside a worker they are only remembered: a module that registers can be imported anywhere.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 from . import _calls, _served
 from ._hub import Hub
 from ._operations import DEFAULT_TIMEOUT_MS
+from ._states import LOADING
 from ._wire import READY
 
 _PREFIX = "hook/"
@@ -26,6 +27,9 @@ _paths: set[str] = set()
 
 def register_hook(app_path: str, handler: Any) -> None:
     """Makes `handler` serve `app_path`, for Python code of every worker and for Erlang.
+
+    What is registered while the application is loaded or starts up is there for others, and for
+    `execute` here, when the worker is ready.
 
     Args:
         app_path: the name that callers use; registering it again replaces the handler here.
@@ -44,8 +48,8 @@ def register_hook(app_path: str, handler: Any) -> None:
     with _lock:
         _served.register_service(_PREFIX + app_path, function)
         _paths.add(app_path)
-        connected = _calls.is_connected()
-    if connected:
+        is_announced = _is_announced()
+    if is_announced:
         _tell("register", app_path)
 
 
@@ -54,7 +58,7 @@ def unregister_hook(app_path: str) -> None:
 
     Raises: CallTimeout: the node did not answer.
     """
-    if app_path in _paths and _calls.is_connected():
+    if app_path in _paths and _is_announced():
         _tell("unregister", app_path)
     with _lock:
         _served.unregister_service(_PREFIX + app_path)
@@ -65,12 +69,17 @@ def _tell(what: str, app_path: str) -> None:
     _calls.call_service("hooks", [what, app_path], {}, DEFAULT_TIMEOUT_MS, f"{what}_hook")
 
 
+def _is_announced() -> bool:
+    """Whether READY has been sent, which says what was registered before."""
+    hub = _calls.connection()
+    return hub is not None and hub.session.phase != LOADING
+
+
 def announce(hub: Hub) -> None:
-    """Sends READY and makes `hub` the connection of this process."""
+    """Sends READY, and with it the handlers that there are so far."""
     with _lock:
         paths = [path.encode() for path in sorted(_paths)]
         hub.send((READY, {b"hooks": paths}))
-        _calls.connect(hub)
     hub.flush()
 
 

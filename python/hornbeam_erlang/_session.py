@@ -143,7 +143,7 @@ class Session(CallSession):
         return {
             GREETING: {HELLO: self._hello, ERROR: accept},
             GREETED: {BOOT: self._boot, ERROR: accept},
-            LOADING: {ERROR: accept},
+            LOADING: {ERROR: accept, **self._receivers_while_loading()},
             SERVING: serving,
             DRAINING: draining,
             ENDED: {},

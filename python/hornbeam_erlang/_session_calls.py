@@ -78,6 +78,20 @@ class CallSession:
             EVENT_CREDIT: self._send_event_credit,
         }
 
+    def _receivers_while_loading(self) -> dict[int, Receiver]:
+        """A worker that loads its application makes calls, and serves what is done for them."""
+        receivers = self._call_receivers()
+        del receivers[CAST]
+        return {**receivers, CALL: self._nested(self._call), STREAM: self._nested(self._stream)}
+
+    def _nested(self, receiver: Receiver) -> Receiver:
+        def receive(message: Message) -> bool:
+            if not message[2]:
+                raise bad_state(message, "the worker is loading, and the call has no origin")
+            return receiver(message)
+
+        return receive
+
     # What the node sends.
 
     def _call(self, message: Message) -> bool:

@@ -109,7 +109,7 @@ _SERVING = frozenset({BEAT, ERROR, STARTED, RETURN} | _CALLS)
 PHASES_TO_SEND: dict[str, frozenset[int]] = {
     GREETING: frozenset({HELLO, ERROR}),
     GREETED: frozenset({HELLO, BEAT, ERROR}),
-    LOADING: frozenset({READY, FAILED, BEAT, ERROR}),
+    LOADING: frozenset({READY, FAILED, BEAT, ERROR} | _CALLS),
     SERVING: _SERVING,
     DRAINING: _SERVING,
     ENDED: frozenset(),

@@ -113,7 +113,7 @@ def _prepare(hub: Hub, config: Config) -> None:
             hub.use_ledger(config.ledger)
         except (OSError, ValueError) as exc:
             raise ProtocolError("bad_message", f"ledger of BOOT: {exc}") from exc
-    _calls.connect(None, "the application is being loaded: call when it serves")
+    connect(hub)
     sys.path[:0] = config.pythonpath
     sys.argv[:] = ["hornbeam"]
 
@@ -144,9 +144,15 @@ def _serve_asgi(hub: Hub, transport: Transport, config: Config) -> None:
     _asgi.serve(hub, transport, loop, application, config, lambda: ready(hub), fail)
 
 
-def ready(hub: Hub) -> None:
-    """Tells the node that the application serves, and connects this process."""
+def connect(hub: Hub) -> None:
+    """Makes `hub` the connection of this process: it may call the node from now on, also while it
+    loads its application."""
     _producers.install()
+    _calls.connect(hub)
+
+
+def ready(hub: Hub) -> None:
+    """Tells the node that the application serves."""
     hub.taken += 1
     hub.busy = 0
     _hooks.announce(hub)

@@ -71,13 +71,14 @@ def node() -> Iterator[Node]:
 
     Raises: RuntimeError: this process is connected already, to a node or to another stand-in.
     """
-    if _calls.is_connected():
+    if _calls.connection() is not None:
         raise RuntimeError("testing.node: this process is connected already")
     memory = MemoryNode()
     hub = Hub(memory.transport, _failed)
     _greet(hub)
     attendant = Attendant(hub, memory.transport, HEARTBEAT_MS)
     attendant.start()
+    _worker.connect(hub)
     _worker.ready(hub)
     server = threading.Thread(target=_worker.work, args=(hub, _no_requests), daemon=True)
     server.start()

@@ -56,6 +56,11 @@
 -define(EVENT, 48).
 -define(EVENT_CREDIT, 49).
 
+%% What is about calls, streams of items and subscriptions.
+-define(IS_OF_CALL(Code),
+    (Code >= ?CALL andalso Code =< ?EVENT_CREDIT andalso
+        not (Code >= ?WEBSOCKET andalso Code =< ?CLOSE))).
+
 %% What `hornbeam_exchanges' takes of a worker; the rest is for `hornbeam_calls'.
 -define(IS_OF_EXCHANGE(Code),
     (Code < ?CALL orelse (Code >= ?WEBSOCKET andalso Code =< ?CLOSE))).

@@ -295,6 +295,10 @@ format_error({version_mismatch, Theirs, Ours}) ->
         "version that belongs to this node",
         [Theirs, Ours]
     );
+format_error({protocol, {_, Text}}) ->
+    ["the worker broke the protocol: ", Text];
+format_error({worker_error, Name, Text}) ->
+    ["the worker gave the connection up: ", Name, ": ", Text];
 format_error({ledger, Path, Reason}) ->
     ["cannot create ", Path, ": ", posix(Reason)];
 format_error(stopped) ->

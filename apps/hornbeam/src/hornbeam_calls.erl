@@ -20,8 +20,9 @@
 %% Who asked: a process of the node, or a worker by its own call.
 -type from() :: {alias, reference()} | {call, pid(), key()}.
 
-%% `draining' takes no new work, but what is done for its own calls; calls of handlers wait for the
-%% next process of the worker, as they do while there is none.
+%% `draining' and `down', which may be loading its application, take no new work, but what is done
+%% for their own calls; other calls of handlers wait for the next process of the worker, or until it
+%% is ready.
 -type phase() :: up | draining | down.
 
 -type event() ::
@@ -243,13 +244,16 @@ pass_credit(Items, {worker, Provider}, From) ->
 
 %% @doc An event of a caller, of a service or of a timer.
 -spec event(event(), phase(), state()) -> {messages(), state()}.
-event({call, From, _, _, _, _}, down, State) ->
-    ok = tell(From, hornbeam_services:node_down()),
-    {[], State};
-event({call, From, Chain, Timeout, Service, Payload}, _, State) ->
-    call(?CALL, #calling{from = From, chain = Chain}, {Timeout, Service, Payload}, State);
+event({call, From, Chain, Timeout, Service, Payload}, Phase, State) ->
+    case Phase =/= down orelse origin(Chain, State) > 0 of
+        true ->
+            call(?CALL, #calling{from = From, chain = Chain}, {Timeout, Service, Payload}, State);
+        false ->
+            ok = tell(From, hornbeam_services:node_down()),
+            {[], State}
+    end;
 event({hook, Code, From, Chain, Timeout, Service, Payload} = Event, Phase, State) ->
-    case Phase =:= up orelse (Phase =:= draining andalso origin(Chain, State) > 0) of
+    case Phase =:= up orelse origin(Chain, State) > 0 of
         true ->
             Credit = proplists:get_value(Code, [{?STREAM, ?WINDOW}], none),
             Call = #calling{from = From, chain = Chain, credit = Credit, is_hook = true},

@@ -41,40 +41,46 @@ new(Versions, Info, Boot) ->
 hello(#state{versions = {Min, Max}, info = Info}) ->
     {?HELLO, Min, Max, Info}.
 
-%% @doc Messages of a worker that has not been ready yet; `Out' is for it. `Rest' is what followed
-%% READY.
+%% @doc Messages of a worker that has not been ready yet; `Out' is for it. `Rest' is what it says
+%% about calls, which it may make while it loads the application, and whatever followed READY.
 -spec handle([hornbeam_wire:message()], state()) ->
-    {more, Out :: [hornbeam_wire:message()], state()}
+    {more, Out :: [hornbeam_wire:message()], Rest :: [hornbeam_wire:message()], state()}
     | {ready, Out :: [hornbeam_wire:message()], Rest :: [hornbeam_wire:message()], state()}
     | {failed, Out :: [hornbeam_wire:message()], failure()}.
 handle(Messages, State) ->
-    handle(Messages, [], State).
+    handle(Messages, [], [], State).
 
-handle([], Out, State) ->
-    {more, Out, State};
-handle([{?HELLO, Min, Max, Info} | Rest], Out, #state{phase = hello} = State) ->
+%% What it says about calls is newest first.
+handle([], Out, Calls, State) ->
+    {more, Out, lists:reverse(Calls), State};
+handle([{?HELLO, Min, Max, Info} | Rest], Out, Calls, #state{phase = hello} = State) ->
     #state{versions = {OurMin, OurMax} = Ours, boot = Boot} = State,
     case Min =< OurMax andalso Max >= OurMin of
         true ->
             About = Info#{<<"protocol">> => min(Max, OurMax)},
-            handle(Rest, Out ++ [{?BOOT, Boot}], State#state{phase = boot, about = About});
+            handle(Rest, Out ++ [{?BOOT, Boot}], Calls, State#state{phase = boot, about = About});
         false ->
             Error = {?ERROR, <<"version">>, <<"no version in common">>},
             {failed, Out ++ [Error], {version_mismatch, {Min, Max}, Ours}}
     end;
-handle([{?READY, Info} | Rest], Out, #state{phase = boot} = State) ->
+handle([{?READY, Info} | Rest], Out, Calls, #state{phase = boot} = State) ->
     Hooks = maps:get(<<"hooks">>, Info, []),
     case is_list(Hooks) andalso lists:all(fun is_binary/1, Hooks) of
-        true -> {ready, Out, Rest, State#state{phase = ready, hooks = Hooks}};
+        true ->
+            {ready, Out, lists:reverse(Calls, Rest), State#state{phase = ready, hooks = Hooks}};
         false -> refuse(bad_message, <<"READY: hooks are a list of binaries">>, Out)
     end;
-handle([{?FAILED, Name, Text} | _], Out, #state{phase = boot}) ->
+handle([{?FAILED, Name, Text} | _], Out, _, #state{phase = boot}) ->
     {failed, Out, {app_failed, Name, Text}};
-handle([{?ERROR, Name, Text} | _], Out, _) ->
+handle([{?ERROR, Name, Text} | _], Out, _, _) ->
     {failed, Out, {worker_error, Name, Text}};
-handle([{?BEAT} | Rest], Out, #state{phase = boot} = State) ->
-    handle(Rest, Out, State);
-handle([Message | _], Out, #state{phase = Phase}) ->
+handle([{?BEAT} | Rest], Out, Calls, #state{phase = boot} = State) ->
+    handle(Rest, Out, Calls, State);
+handle([Message | Rest], Out, Calls, #state{phase = boot} = State) when
+    ?IS_OF_CALL(element(1, Message))
+->
+    handle(Rest, Out, [Message | Calls], State);
+handle([Message | _], Out, _, #state{phase = Phase}) ->
     Text = io_lib:format("message ~b while waiting for ~s", [element(1, Message), awaited(Phase)]),
     refuse(bad_state, iolist_to_binary(Text), Out).
 

@@ -53,16 +53,16 @@ open({error, _} = Error, Ledger, _) ->
     ok = hornbeam_ledger:close(Ledger),
     Error.
 
-%% @doc Messages of a worker that has not been ready yet. `Rest' is what followed READY.
+%% @doc Messages of a worker that has not been ready yet. `Rest': see `hornbeam_handshake'.
 -spec handshake([hornbeam_wire:message()], link()) ->
-    {more, link()}
+    {more, Rest :: [hornbeam_wire:message()], link()}
     | {ready, Rest :: [hornbeam_wire:message()], link()}
     | {failed, hornbeam_handshake:failure()}.
 handshake(Messages, #link{handshake = Handshake0, ledger = Ledger} = Link) ->
     case hornbeam_handshake:handle(Messages, Handshake0) of
-        {more, Out, Handshake} ->
+        {more, Out, Rest, Handshake} ->
             ok = send(Out, Link),
-            {more, Link#link{handshake = Handshake}};
+            {more, Rest, Link#link{handshake = Handshake}};
         {ready, Out, Rest, Handshake} ->
             ok = send(Out, Link),
             ok = hornbeam_ledger:mapped(Ledger),

@@ -124,8 +124,13 @@ lifetime(#{max_requests := infinity}) ->
 lifetime(#{max_requests := Max, max_requests_jitter := Jitter}) ->
     Max + rand:uniform(Jitter + 1) - 1.
 
-greeted({more, Link}, D) ->
+greeted({more, [], Link}, D) ->
     {keep_state, D#data{link = Link}};
+greeted({more, Calls, Link}, #data{traffic = T} = D) ->
+    case hornbeam_worker_traffic:messages(Calls, Link, T) of
+        {ok, T1} -> {keep_state, D#data{link = Link, traffic = T1}};
+        {error, Error, T1} -> broken(Error, told({failed, {protocol, Error}}, D#data{traffic = T1}))
+    end;
 greeted({ready, Rest, Link}, #data{traffic = T} = D) ->
     ?LOG_INFO((who(D))#{what => worker_started}, ?LOG_META),
     More = [{next_event, internal, {messages, Rest}} || Rest =/= []],

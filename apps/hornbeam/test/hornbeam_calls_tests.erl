@@ -271,20 +271,22 @@ hooks() ->
         end},
         {"while there is no process calls of handlers wait for the next, or are revoked", fun() ->
             {Pool, S} = hooked([<<"h">>]),
-            {Hook, S1} = executed(?CALL, 0, S),
+            {Own, S1} = executed(?CALL, 0, S),
+            {hook, _, From, _, _, _, _} = Hook = setelement(4, Own, []),
             {[], S2} = hornbeam_calls:event(Hook, down, S1),
-            {hook, _, From, _, _, _, _} = Hook,
             ?assertMatch({[{?CALL, 1, _, _, _, _}], _}, hornbeam_calls:ready(S2)),
             {[], S3} = hornbeam_calls:event({revoke, From}, down, S2),
             ?assertEqual(0, hornbeam_pool:busy(1, Pool)),
             ?assertMatch({[], _}, hornbeam_calls:ready(S3))
         end},
-        {"a draining worker runs what belongs to its own calls, and nothing else", fun() ->
+        {"a worker that drains, or loads, runs what belongs to its own calls alone", fun() ->
             {_, S} = hooked([<<"h">>]),
             {{hook, ?CALL, From, _, _, _, _} = Own, S1} = executed(?CALL, 0, S),
-            ?assertMatch({[_], _}, hornbeam_calls:event(Own, draining, S1)),
             Foreign = {hook, ?CALL, From, [], 9, <<"x">>, <<>>},
-            ?assertMatch({[], _}, hornbeam_calls:event(Foreign, draining, S1))
+            [begin
+                ?assertMatch({[_], _}, hornbeam_calls:event(Own, Phase, S1)),
+                ?assertMatch({[], _}, hornbeam_calls:event(Foreign, Phase, S1))
+            end || Phase <- [draining, down]]
         end},
         {"at its caller's deadline the handler's worker is told to stop", fun() ->
             {_, S} = hooked([<<"h">>]),

@@ -124,7 +124,8 @@ handle(_, #node{phase = over}) ->
     {error, {bad_state, <<"after the end">>}};
 handle(Message, #node{phase = greeting, handshake = Handshake, said = Said} = Node) ->
     case hornbeam_handshake:handle([Message], Handshake) of
-        {more, Out, Next} -> {ok, Node#node{handshake = Next, said = Said ++ Out}};
+        {more, Out, [], Next} -> {ok, Node#node{handshake = Next, said = Said ++ Out}};
+        {more, [], [Message], Next} -> handle_call(Message, Node#node{handshake = Next});
         {ready, Out, [], _} -> {ok, Node#node{phase = serving, said = Said ++ Out}};
         {failed, Out, {protocol, Error}} -> ?assertMatch([{?ERROR, _, _}], Out), {error, Error};
         {failed, Out, _} -> {ok, Node#node{phase = over, said = Said ++ Out}}
@@ -134,7 +135,10 @@ handle(Message, #node{exchanges = X} = Node) when ?IS_OF_EXCHANGE(element(1, Mes
         {ok, _Effects, Next} -> {ok, Node#node{exchanges = Next}};
         {error, _} = Error -> Error
     end;
-handle(Message, #node{calls = Calls, said = Said} = Node) ->
+handle(Message, Node) ->
+    handle_call(Message, Node).
+
+handle_call(Message, #node{calls = Calls, said = Said} = Node) ->
     case hornbeam_calls:handle(Message, self(), Calls) of
         {ok, Out, Next} -> {ok, Node#node{calls = Next, said = Said ++ Out}};
         {error, _} = Error -> Error
@@ -185,7 +189,7 @@ say({Code, Id, Origin, Timeout, Service, Payload}, #node{callers = Callers} = No
     {Out, Next} = hornbeam_calls:event(Event, phase(Node), Node#node.calls),
     {Out, Node#node{calls = Next, callers = Callers#{Id => From}}};
 say(Message, #node{calls = Calls} = Node) ->
-    {Out, Next} = hornbeam_calls:event(call_event(Message, Node), up, Calls),
+    {Out, Next} = hornbeam_calls:event(call_event(Message, Node), phase(Node), Calls),
     {Out, Node#node{calls = Next}}.
 
 phase(#node{phase = serving}) -> up;

@@ -17,7 +17,7 @@ play([], Said, State) ->
     {more, Said, maps:get(<<"protocol">>, hornbeam_handshake:about(State), none)};
 play([Packet | Rest], Said, State) ->
     case hornbeam_handshake:handle(Packet, State) of
-        {more, Out, Next} -> play(Rest, Said ++ codes(Out), Next);
+        {more, Out, Calls, Next} -> play(Rest, Said ++ codes(Out) ++ codes(Calls), Next);
         {ready, Out, After, _} -> {ready, Said ++ codes(Out), After};
         {failed, Out, Reason} -> {failed, Said ++ codes(Out), short(Reason)}
     end.
@@ -30,6 +30,7 @@ short(Reason) -> Reason.
 handshake_test_() ->
     Beat = {?BEAT},
     Ready = {?READY, #{}},
+    Call = {?CALL, 1, 0, 1, <<"s">>, <<>>},
     Table = [
         {"nothing was said", [], {more, [], none}},
         {"HELLO is answered with BOOT", [[?HI(1, 1)]], {more, [?BOOT], 1}},
@@ -52,8 +53,12 @@ handshake_test_() ->
         {"READY first", [[Ready]], {failed, [?ERROR], bad_state}},
         {"FAILED first", [[{?FAILED, <<>>, <<>>}]], {failed, [?ERROR], bad_state}},
         {"BEAT first", [[Beat]], {failed, [?ERROR], bad_state}},
-        {"a call before READY", [[?HI(1, 1)], [{?CALL, 1, 0, 1, <<"s">>, <<>>}]],
-            {failed, [?BOOT, ?ERROR], bad_state}},
+        {"calls while the application loads are handed on, in order",
+            [[?HI(1, 1)], [Call, Beat, {?EVENT_CREDIT, 1, 1}], [{?REVOKE, 1}]],
+            {more, [?BOOT, ?CALL, ?EVENT_CREDIT, ?REVOKE], 1}},
+        {"calls before and after READY", [[?HI(1, 1)], [Call, Ready, {?REVOKE, 1}]],
+            {ready, [?BOOT], [Call, {?REVOKE, 1}]}},
+        {"a call before HELLO", [[Call]], {failed, [?ERROR], bad_state}},
         {"an answer before READY", [[?HI(1, 1)], [{?RESPONSE, 1, 200, #{}, <<>>}]],
             {failed, [?BOOT, ?ERROR], bad_state}}
     ],
@@ -79,6 +84,6 @@ versions_test_() ->
 hello_and_about_test() ->
     State = new({1, 2}),
     ?assertEqual({?HELLO, 1, 2, #{<<"version">> => <<"v">>}}, hornbeam_handshake:hello(State)),
-    {more, [{?BOOT, #{<<"app">> := <<"a:b">>}}], Next} =
+    {more, [{?BOOT, #{<<"app">> := <<"a:b">>}}], [], Next} =
         hornbeam_handshake:handle([?HI(1, 1)], State),
     ?assertEqual(#{<<"pid">> => 7, <<"protocol">> => 1}, hornbeam_handshake:about(Next)).

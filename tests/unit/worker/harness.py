@@ -141,6 +141,12 @@ class Node:
         self.status: int | None = None
 
     def boot(self, app: str, changes: dict[bytes, Any]) -> None:
+        self.load(app, changes)
+        self.ready = self.receive()
+        assert self.ready[0] in (READY, FAILED, ERROR), self.ready
+
+    def load(self, app: str, changes: dict[bytes, Any]) -> None:
+        """The greeting; what the worker says while it loads `app` is to be received."""
         self.send((HELLO, 1, 1, {b"version": b"test"}))
         hello = self.receive()
         assert hello[0] == HELLO
@@ -159,8 +165,6 @@ class Node:
             **changes,
         }
         self.send((BOOT, {k: v for k, v in config.items() if v is not None}))
-        self.ready = self.receive()
-        assert self.ready[0] in (READY, FAILED, ERROR), self.ready
 
     def wait_end(self, seconds: float = SECONDS) -> int:
         """The exit status, negative for a signal, once the worker has ended within `seconds`."""

@@ -15,7 +15,18 @@ import pytest
 
 from hornbeam_erlang import __version__
 from hornbeam_erlang._config import Config, parse_config
-from hornbeam_erlang._wire import BOOT, ERROR, FAILED, HELLO, OPEN, READY, ProtocolError
+from hornbeam_erlang._wire import (
+    BOOT,
+    CALL,
+    ERROR,
+    FAILED,
+    HELLO,
+    OPEN,
+    READY,
+    RESULT,
+    ProtocolError,
+)
+from hornbeam_erlang.codec import encode
 from unit.worker.conftest import APPLICATION
 from unit.worker.harness import TESTS, Node
 
@@ -146,13 +157,38 @@ def test_stdout_is_the_applications_own(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr().out == "printed\nwritten\n"
 
 
-def test_call_while_loading(tmp_path: Path) -> None:
-    """A call at import time fails with NotConnected, which says when calls are possible."""
-    (tmp_path / "eager.py").write_text("import hornbeam_erlang\nhornbeam_erlang.call('f')\n")
-    with Node("eager:app", {b"pythonpath": [str(tmp_path).encode()]}) as node:
-        assert node.ready is not None
-        assert node.ready[:2] == (FAILED, b"import_failed")
-        assert b"the application is being loaded: call when it serves" in node.ready[2]
+EAGER = """
+import hornbeam_erlang
+hornbeam_erlang.hook("own", lambda action, *args: [action, *args])
+found = hornbeam_erlang.call("f")
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [repr(found).encode()]
+"""
+
+
+def test_calls_while_loading(tmp_path: Path) -> None:
+    """An application may call the node while it is imported, and the thread that waits serves what
+    is done for its call; handlers are announced when all is loaded."""
+    (tmp_path / "eager.py").write_text(EAGER)
+    with Node("", handshake=False) as node:
+        node.load("eager:app", {b"pythonpath": [str(tmp_path).encode()]})
+        code, ident, origin, _, service, _ = node.receive()
+        assert (code, ident, origin, service) == (CALL, 1, 0, b"call")
+        nested = encode([["act", 1], {}])
+        node.send((CALL, 1, ident, 5000, b"hook/own", nested))
+        assert node.receive() == (RESULT, 1, encode(["act", 1]))
+        node.send((RESULT, ident, encode("found")))
+        assert node.receive() == (READY, {b"hooks": [b"own"]})
+        assert node.request("/").body == b"'found'"
+
+
+def test_call_that_nobody_serves_while_loading(tmp_path: Path) -> None:
+    """A call of the node that has nothing to do with the worker's own is refused before READY."""
+    with loading(tmp_path) as node:
+        node.send((CALL, 1, 0, 5000, b"hook/own", encode([[], {}])))
+        assert node.expect(ERROR)[1] == b"bad_state"
+        assert node.wait_end() == 70
 
 
 def test_programs_do_not_inherit_the_connection(node: Node) -> None:
