@@ -7,6 +7,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterable
+from time import monotonic, sleep
 from typing import Any
 
 from hornbeam_erlang import (
@@ -21,6 +22,15 @@ from hornbeam_erlang import (
 
 CASES: dict[str, Callable[[str], Any]] = {}
 VALUES = ["x", b"x", 1, True, None, 1e-20, 2**80, [], "", [65, 66], (1, "a"), {"k": [b"\xff"]}]
+
+SECONDS = 25.0  # more than anything takes, less than a request may
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = monotonic() + SECONDS
+    while not condition():
+        assert monotonic() < deadline, f"not within {SECONDS} s"
+        sleep(0.01)
 
 
 def case(function: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -47,7 +57,7 @@ def end(topic: str) -> int:
 @case
 def wait_for_end(topic: str) -> Any:
     subscribe(topic)
-    while (message := receive_pubsub(timeout=8)) == "counted":
+    while (message := receive_pubsub(SECONDS)) == "counted":
         pass
     return message
 
@@ -55,14 +65,14 @@ def wait_for_end(topic: str) -> Any:
 @case
 def wait(topic: str) -> Any:
     subscribe(topic)
-    return receive_pubsub(timeout=20)
+    return receive_pubsub(SECONDS)
 
 
 @case
 def wait_awaited(topic: str) -> Any:
     async def work() -> Any:
         await aio.subscribe(topic)
-        return await aio.receive_pubsub(timeout=20)
+        return await aio.receive_pubsub(SECONDS)
 
     return asyncio.run(work())
 
@@ -72,7 +82,7 @@ def values(topic: str) -> list[bool]:
     subscribe(topic)
     for value in VALUES:
         publish(topic, value)
-    found = [receive_pubsub() for _ in VALUES]
+    found = [receive_pubsub(SECONDS) for _ in VALUES]
     return [repr(one) == repr(other) for one, other in zip(VALUES, found, strict=True)]
 
 
@@ -81,7 +91,7 @@ def prefixes(topic: str) -> list[Any]:
     with subscription(topic, prefix=True) as messages:
         counts = [publish(topic + name, name) for name in ("", ":a", ":b")]
         counts.append(publish("other" + topic, "not for us"))
-        found = [messages.receive() for _ in range(3)]
+        found = [messages.receive(SECONDS) for _ in range(3)]
         last = messages.receive(timeout=0)
     return [counts, found, last]
 
@@ -91,6 +101,7 @@ def slow_reader(topic: str) -> list[Any]:
     with subscription(topic, limit=10) as messages:
         for number in range(50):
             publish(topic, number)
+        until(lambda: messages.lost == 40)
         messages.close()
         return [list(messages), messages.lost]
 
@@ -102,8 +113,9 @@ def flood(topic: str) -> list[int]:
     for number in range(3000):
         publish(topic, number)
     received = 0
-    while receive_pubsub(timeout=0.5) is not None:
+    while received + lost_messages() < 3000 and receive_pubsub(SECONDS) is not None:
         received += 1
+    received += receive_pubsub(timeout=0) is not None
     return [received, lost_messages()]
 
 
@@ -126,11 +138,11 @@ def thread(topic: str) -> Any:
     def work() -> None:
         subscribe(topic)
         found.append(publish(topic, "from the thread"))
-        found.append(receive_pubsub())
+        found.append(receive_pubsub(SECONDS))
 
     worker = threading.Thread(target=work)
     worker.start()
-    worker.join(20)
+    worker.join(SECONDS)
     return found
 
 

@@ -66,7 +66,7 @@ class Served:
     announcement: str
     stderr: IO[bytes]
 
-    def connection(self, timeout: float = 10.0) -> HTTPConnection:
+    def connection(self, timeout: float = 30.0) -> HTTPConnection:
         return HTTPConnection(self.host, self.port, timeout=timeout)
 
     def get(self, path: str = "/") -> tuple[int, bytes]:
