@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
-from . import _command_cluster, codec
+from . import _command_cluster, _command_options, codec
 from ._cookie import CookieError
 from ._spin import processors
 from .terms import Atom
@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     add("--timeout", type=int, metavar="MS", help="milliseconds a request may take (30000)")
     add("--max-connections", type=int, metavar="N", help="connections, for each address (16384)")
     add_tls(command)
+    _command_options.add_options(command)
     _command_cluster.add_cluster(command)
     add("--version", action="version", version=f"hornbeam {version('hornbeam')}")
     return command  # fmt: skip
@@ -131,8 +132,9 @@ def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
         "timeout": arguments.timeout,
         "max_connections": arguments.max_connections,
         **tls_options(arguments),
+        **_command_options.given(arguments),
         "pythonpath": [os.path.abspath(arguments.app_dir)],
-        "python": sys.executable,
+        "python": sys.executable if arguments.venv is None else None,
     }
     return {Atom(name): value for name, value in given.items() if value is not None}
 
