@@ -13,6 +13,7 @@ from typing import Any
 from . import _cache, _executions, _pubsub, _state, codec
 from ._cache import cached
 from ._calls import cast_service
+from ._embedded import Node, start
 from ._executions import stream, stream_async
 from ._hooks import register_hook, unregister_hook
 from ._mailbox import Published
@@ -38,6 +39,7 @@ from .errors import (
     NotRegistered,
     Overloaded,
     RemoteError,
+    StartFailed,
     TermError,
 )
 from .terms import Atom, BitString, Fun, ImproperList, Pid, Port, Ref
@@ -51,6 +53,7 @@ __all__ = [
     "HandlerError",
     "HornbeamError",
     "ImproperList",
+    "Node",
     "NodeDown",
     "NotConnected",
     "NotRegistered",
@@ -60,6 +63,7 @@ __all__ = [
     "Published",
     "Ref",
     "RemoteError",
+    "StartFailed",
     "Subscription",
     "TermError",
     "__version__",
@@ -84,6 +88,7 @@ __all__ = [
     "receive_pubsub",
     "register_hook",
     "set",
+    "start",
     "state_add",
     "state_cas",
     "state_clear",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Protocol
 
@@ -43,9 +44,18 @@ class Attendant:
 
     Args:
         heartbeat: milliseconds of silence before BEAT.
+        on_bug: called in its thread when that has failed: without it the worker would seem stalled.
     """
 
-    def __init__(self, hub: Hub, transport: Kept, heartbeat: int) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        transport: Kept,
+        heartbeat: int,
+        on_bug: Callable[[], None] = lambda: end_process(EXIT_PROTOCOL),
+    ) -> None:
+        self._on_bug = on_bug
+        self._thread = threading.Thread(target=self._run, name="hornbeam-attendant", daemon=True)
         self._hub = hub
         self._transport = transport
         self._heartbeat = heartbeat / 1000
@@ -62,12 +72,17 @@ class Attendant:
     def start(self) -> None:
         """Starts the thread; unless it is stopped it ends with the process."""
         self._hub.ring = self._ring
-        threading.Thread(target=self._run, name="hornbeam-attendant", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
-        """Has the thread end when it next looks; for connections in memory."""
+        """Has the thread end when it next looks; for connections that end before the process."""
         self._stopped = True
         self._bell.set()
+
+    def join(self, seconds: float) -> None:
+        """Waits for its end, unless it is what asks."""
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(seconds)
 
     def _ring(self) -> None:
         if self._asleep:
@@ -78,9 +93,9 @@ class Attendant:
             while not self._stopped:
                 self._pause()
                 self._tick()
-        except BaseException:  # a bug of ours; without this thread the worker would seem stalled
+        except BaseException:  # a bug of ours
             traceback.print_exc()
-            end_process(EXIT_PROTOCOL)
+            self._on_bug()
 
     def _pause(self) -> None:
         hub = self._hub

@@ -154,7 +154,7 @@ def open_call(
 ) -> int:
     """Queues a CALL, or a STREAM, whose answer `pending` waits for. Returns its id.
 
-    Raises: Overloaded.
+    Raises: Overloaded. NotConnected: the connection has ended since the hub was asked for.
     """
     origin = current_origin(hub)
     if origin < 0 and -origin in hub.deadlines:
@@ -162,6 +162,8 @@ def open_call(
         left = hub.deadlines.get(-origin, 0.0) - monotonic()
         timeout_ms = max(1, min(timeout_ms, int(left * 1000)))
     with hub.mutex:
+        if hub.is_lost:
+            raise NotConnected(service.decode(), _advice)
         if len(hub.session.calls) >= MAX_CALLS:
             raise Overloaded("open calls of this worker", MAX_CALLS)
         ident = hub.session.next_call()
@@ -181,6 +183,12 @@ def cast_service(
     payload = codec.encode([positional, keyword])
     hub.send((CAST, service.encode(), payload), len(payload))
     hub.flush_soon()
+
+
+def disconnect(hub: Hub, advice: str) -> None:
+    """Takes `hub` away, if it is the connection of this process."""
+    if _hub is hub:
+        connect(None, advice)
 
 
 def connection() -> Hub | None:

@@ -12,23 +12,21 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from types import FrameType
 
 from . import _command_cluster, _command_options, codec
 from ._cookie import CookieError
+from ._emulator import code_folders, erl
 from ._spin import processors
+from .errors import StartFailed
 from .terms import Atom
 
 VARIABLE = "HORNBEAM_COMMAND"
-APPLICATIONS = ("hornbeam", "cowboy", "cowlib", "ranch")
-ROOT = Path(__file__).resolve().parents[2]
 
 # Sockets and ports the node may have open at once: each costs the emulator memory at its start.
 OPEN_FILES = 65536
@@ -46,16 +44,6 @@ EMULATOR_FLAGS = (
 ONE_SCHEDULER_FLAGS = ("+S", "1:1") + tuple(
     part for kind in "BHR" for part in (f"+M{kind}as", "gf", f"+M{kind}acul", "0")
 )
-
-NO_ERL = (
-    "there is no Erlang on PATH (looked for the program erl): install Erlang/OTP 25 or later,"
-    " on Debian with: apt-get install erlang-base erlang-crypto erlang-ssl"
-)
-NOT_BUILT = "{} is not built: run make in {}"
-
-
-class CannotStart(Exception):
-    """The node cannot be started; the text says why and what to do."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -146,36 +134,14 @@ def environment(arguments: argparse.Namespace, changes: Mapping[str, str | None]
     return {name: value for name, value in variables.items() if value is not None}
 
 
-def code_folder(application: str, root: Path, erl_libs: str) -> Path:
-    """The folder with the compiled modules of `application`.
-
-    Args: root: of the source tree; erl_libs: the variable ERL_LIBS.
-    Raises: CannotStart: it is nowhere.
-    """
-    places = [root / "_build" / "default" / "lib" / application]
-    for library in (root / ".deps" / "lib", *map(Path, filter(None, erl_libs.split(":")))):
-        places += [library / application, *library.glob(f"{application}-*")]
-    for place in places:
-        if (place / "ebin" / f"{application}.app").exists():
-            return place / "ebin"
-    raise CannotStart(NOT_BUILT.format(application, root))
-
-
-def command_line(
-    distribution: Sequence[str] = _command_cluster.NOT_DISTRIBUTED, root: Path = ROOT
-) -> list[str]:
+def command_line(distribution: Sequence[str] = _command_cluster.NOT_DISTRIBUTED) -> list[str]:
     """The program and the arguments that start the node.
 
     Args: distribution: further flags of the emulator, `_command_cluster.distribution_flags`.
-    Raises: CannotStart.
+    Raises: StartFailed.
     """
-    erl = shutil.which("erl")
-    if erl is None:
-        raise CannotStart(NO_ERL)
-    erl_libs = os.environ.get("ERL_LIBS", "")
-    folders = [str(code_folder(name, root, erl_libs)) for name in APPLICATIONS]
     flags = (*EMULATOR_FLAGS, *scheduler_flags(processors()), *distribution)
-    return [erl, *flags, "-pa", *folders, "-s", "hornbeam_command", "main"]
+    return [erl(), *flags, "-pa", *code_folders(), "-s", "hornbeam_command", "main"]
 
 
 class Signals:
@@ -230,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = _command_cluster.distribution_flags(arguments)
         with _command_cluster.cookie_variables(arguments) as changes:
             return serve(command_line(flags), environment(arguments, changes))
-    except (CannotStart, CookieError) as reason:
+    except (StartFailed, CookieError) as reason:
         print(f"hornbeam: {reason}", file=sys.stderr)
         return 1
 

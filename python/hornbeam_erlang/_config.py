@@ -17,7 +17,7 @@ class Config:
 
     Attributes:
         app: what to load, for example `module:callable`.
-        interface: `wsgi` or `asgi`.
+        interface: `wsgi` or `asgi`; `client` takes no exchanges, and has no `app`.
         pythonpath: directories to put in front of `sys.path`.
         threads: threads that run the application, >= 1.
         script_name: prefix the application is mounted under, empty or beginning with `/`.
@@ -56,7 +56,7 @@ def parse_config(config: dict[Any, Any]) -> Config:
     """
     return Config(
         app=_get(config, b"app", "a UTF-8 binary", _text),
-        interface=_get(config, b"interface", *_one_of("wsgi", "asgi"), b"wsgi"),
+        interface=_get(config, b"interface", *_one_of("wsgi", "asgi", "client"), b"wsgi"),
         pythonpath=_get(config, b"pythonpath", "a list of binaries", _paths, []),
         threads=_get(config, b"threads", "an integer 1..1024", _between(1, 1024), 1),
         script_name=_get(config, b"script_name", "a UTF-8 binary", _text, b""),

@@ -50,7 +50,14 @@ def register_hook(app_path: str, handler: Any) -> None:
         _paths.add(app_path)
         is_announced = _is_announced()
     if is_announced:
+        _calls.connected("register_hook").on_hook()
         _tell("register", app_path)
+
+
+def renew_lock() -> None:
+    """In a forked child: the thread that held it is not there."""
+    global _lock
+    _lock = threading.Lock()
 
 
 def unregister_hook(app_path: str) -> None:
@@ -80,6 +87,8 @@ def announce(hub: Hub) -> None:
     with _lock:
         paths = [path.encode() for path in sorted(_paths)]
         hub.send((READY, {b"hooks": paths}))
+    if paths:
+        hub.on_hook()
     hub.flush()
 
 

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from . import _ledger
 from ._hub_calls import CallHub
@@ -55,7 +55,8 @@ NODE_ERROR = "error_from_node"
 # What a worker that runs applications in threads does not take.
 _UNSERVED = (WEBSOCKET, TEXT, BINARY, CLOSE)
 
-Fail: TypeAlias = Callable[["Hub", ProtocolError], NoReturn]
+# Ends the connection: of a worker with its process, so it does not return.
+Fail: TypeAlias = Callable[["Hub", ProtocolError], None]
 
 
 class Transport(Reader, Writer, Protocol):
@@ -89,6 +90,8 @@ class Hub(CallHub):
         ring: called after each packet; wakes the attendant if it sleeps.
         endings: what to call when an exchange ends, or a call of the node, by its negated id.
         is_running: whether code of that exchange or call still runs.
+        on_hook: called when a handler has been registered.
+        is_lost: whether the connection has ended, and with it every wait; of a client only.
         flush_soon: puts all that is queued on its way before the thread that reads waits again.
     """
 

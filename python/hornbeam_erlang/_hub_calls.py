@@ -46,6 +46,8 @@ class CallHub:
         self.ring: Callable[[], None] = nobody
         self.helpers: list[PendingCall] = []
         self.abandoned: deque[tuple[int, PendingCall | AsyncCall]] = deque()
+        self.on_hook: Callable[[], None] = nobody
+        self.is_lost = False
 
     def send(self, message: Message, size: int = 0) -> None:
         """Queues one message of ours; `flush` puts it on its way. `size`: see `Outbox.put`."""
@@ -215,4 +217,4 @@ class CallHub:
 
 
 def nobody() -> None:
-    """Stands for an attendant that has not been started."""
+    """Stands for an attendant that has not been started, or for threads that serve already."""

@@ -20,10 +20,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 from ._spin import Spin, processors
+
+RETIRE_SECONDS = 0.001  # a leader that has met the end of the connection resigns at once
 
 
 class Reader(Protocol):
@@ -172,6 +174,20 @@ class Leadership:
             with self.mutex:
                 self._leading = False
                 self.rebalance()
+
+    def retire(self, deadline: float) -> bool:
+        """Lets nobody lead any more, once whoever does has resigned; False when that was not before
+        `deadline` (monotonic). For a connection that has ended."""
+        while not self._leading_taken():
+            if monotonic() > deadline:
+                return False
+            sleep(RETIRE_SECONDS)
+        return True
+
+    def _leading_taken(self) -> bool:
+        with self.mutex:
+            is_free, self._leading = not self._leading, True
+        return is_free
 
     def has_leader(self) -> bool:
         """Whether a thread reads now; may change at once."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from . import codec
 from ._calls_async import AsyncCall
 from ._hub import Hub
+from .errors import NodeDown
 
 LOOK_SECONDS = 1.0
 
@@ -45,12 +46,13 @@ class Mailbox:
         closed: nothing will come any more.
     """
 
-    __slots__ = ("_hub", "_items", "_waiting", "closed", "lost", "waiter")
+    __slots__ = ("_failure", "_hub", "_items", "_waiting", "closed", "lost", "waiter")
 
     def __init__(self, hub: Hub, limit: int) -> None:
         self._hub = hub
         self._items: deque[tuple[bytes, bytes]] = deque(maxlen=limit)
         self._waiting: AsyncCall | None = None
+        self._failure: tuple[str, str] | None = None
         self.lost = 0
         self.closed = False
         self.waiter: Any = None
@@ -62,8 +64,13 @@ class Mailbox:
         items.append((topic, payload))
         self._wake()
 
-    def close(self) -> None:
-        """Ends every wait. What is there can still be received."""
+    def close(self, failure: tuple[str, str] | None = None) -> None:
+        """Ends every wait. What is there can still be received.
+
+        Args: failure: node and reason, when it is because the connection has ended: who receives
+            gets NodeDown.
+        """
+        self._failure = failure
         self.closed = True
         self._wake()
 
@@ -82,6 +89,8 @@ class Mailbox:
         try:
             topic, payload = self._items.popleft()
         except IndexError:
+            if self._failure is not None:
+                raise NodeDown(*self._failure) from None
             return None
         return Published(topic.decode(), codec.decode(payload))
 
@@ -91,7 +100,9 @@ class Mailbox:
         Args:
             seconds: 0 only looks; None waits until there is one.
 
-        Raises: RuntimeError: somebody else waits for a message of this subscriber.
+        Raises:
+            RuntimeError: somebody else waits for a message of this subscriber.
+            NodeDown: the connection has ended; after the messages that came before.
         """
         published = self._pop()
         if published is not None or seconds == 0 or self.closed:

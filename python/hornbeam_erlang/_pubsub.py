@@ -166,9 +166,10 @@ def _prepare(topic: str, prefix: bool, limit: int) -> tuple[Hub, Channel, Mailbo
 class _Subscriber:
     """A piece of work that has subscribed: its mailbox and its topics."""
 
-    __slots__ = ("channels", "mailbox")
+    __slots__ = ("channels", "hub", "mailbox")
 
     def __init__(self, hub: Hub) -> None:
+        self.hub = hub
         self.mailbox = Mailbox(hub, MAILBOX_LIMIT)
         self.channels: list[Channel] = []
 
@@ -255,14 +256,17 @@ def _value(published: Published | None, with_topic: bool) -> Any:
 def _subscriber(hub: Hub) -> _Subscriber:
     scope = current_scope(hub)
     subscriber = _subscribers.get(scope)
-    if subscriber is None:
+    if subscriber is None or subscriber.hub is not hub:
         subscriber = _subscribers[scope] = _Subscriber(hub)
         at_end(hub, scope, lambda: _end(hub, scope))
     return subscriber
 
 
 def _end(hub: Hub, scope: Hashable) -> None:
-    subscriber = _subscribers.pop(scope)
+    subscriber = _subscribers.get(scope)
+    if subscriber is None or subscriber.hub is not hub:
+        return  # its connection has ended
+    del _subscribers[scope]
     for channel in subscriber.channels:
         _forget(hub, channel, subscriber.mailbox)
 
@@ -281,6 +285,16 @@ def _topics(hub: Hub) -> Topics:
             topics = _all_topics[hub] = Topics(hub)
             hub.deliver[EVENT] = topics.deliver
         return topics
+
+
+def disconnect(hub: Hub, failure: tuple[str, str]) -> None:
+    """The connection has ended, see `Mailbox.close`: every subscription with it."""
+    topics = _all_topics.pop(hub, None)
+    if topics is not None:
+        topics.close(failure)
+    for scope, subscriber in tuple(_subscribers.items()):
+        if subscriber.hub is hub:
+            _subscribers.pop(scope, None)
 
 
 def _add(hub: Hub, channel: Channel, mailbox: Mailbox) -> None:

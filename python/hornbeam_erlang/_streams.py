@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
+from time import monotonic
 from typing import Any
 
 from . import _calls, codec
@@ -84,9 +85,12 @@ async def read_async(
 
 async def _arrives(pending: AsyncStream, items: _Items, timeout_ms: int, operation: str) -> bool:
     """Waits for the next item; False at the regular end."""
-    pending.renew(_calls.deadline_of(timeout_ms, operation))
-    if not items and pending.answer is None:
+    deadline = _calls.deadline_of(timeout_ms, operation)
+    pending.renew(deadline)
+    # A wake-up may be on its way for an item that has been taken meanwhile.
+    while not items and pending.answer is None and monotonic() < deadline:
         await pending.future
+        pending.renew(deadline)
     if not items:
         _calls.outcome(pending.answer, operation, timeout_ms)
     return bool(items)

@@ -89,6 +89,12 @@ class Topics:
                 self._hub.session.end_subscription(subscription.ident)
             return [subscription.ident]
 
+    def close(self, failure: tuple[str, str]) -> None:
+        """The connection has ended: closes every mailbox, see `Mailbox.close`."""
+        for subscription in tuple(self._by_ident.values()):
+            for mailbox in tuple(subscription.mailboxes):
+                mailbox.close(failure)
+
     def deliver(self, message: Message) -> None:
         """Puts one EVENT of the node into the mailboxes it is for."""
         _, ident, lost, topic, payload = message

@@ -3,7 +3,7 @@
 
 One thread reads at a time and one writes at a time; the hub and the outbox see to that. The end of
 either direction means that the node is gone, and then this process ends at once, whatever the
-application is doing.
+application is doing; a client, which has a life of its own, is told (`_client_transport`).
 
 Threads block in reads and writes. An event loop must not: under it the descriptors are
 non-blocking, and what a full pipe does not take is kept, in order, until it takes more.
@@ -45,6 +45,7 @@ class Transport:
         self._kept: deque[memoryview] = deque()
         self._kept_bytes = 0
         self._lock = threading.Lock()  # of what is kept
+        self.has_ended = False  # of a client: nothing can be read any more
         for fd in (read_fd, write_fd):
             os.set_inheritable(fd, False)
             os.set_blocking(fd, True)
@@ -59,7 +60,7 @@ class Transport:
     def read(self) -> bytes:
         """The next bytes. Blocks without a deadline: the node's end closes the descriptor, which
         ends the process."""
-        while not (data := self._read()):
+        while not (data := self._read()) and not self.has_ended:
             self.poll(POLL_SECONDS)
         return data
 
@@ -77,7 +78,7 @@ class Transport:
         except OSError:
             data = b""
         if not data:
-            end_process(EXIT_NODE_GONE)
+            self._end()
         # Long bodies fill the buffer again and again: read them in larger portions.
         self._read_bytes = PIPE_BYTES if len(data) == self._read_bytes else READ_BYTES
         return data
@@ -96,7 +97,15 @@ class Transport:
             while written < len(data):
                 written += os.write(self._write_fd, memoryview(data)[written:])
         except OSError:
-            end_process(EXIT_NODE_GONE)
+            self._break()
+
+    def _end(self) -> None:
+        """There is nothing to read any more."""
+        end_process(EXIT_NODE_GONE)
+
+    def _break(self) -> None:
+        """Nobody reads any more."""
+        end_process(EXIT_NODE_GONE)
 
     # Under an event loop.
 

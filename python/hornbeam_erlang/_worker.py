@@ -40,6 +40,7 @@ from ._wire import (
     cut_text,
 )
 from ._wsgi import WSGI
+from .errors import NotConnected
 
 EXIT_FAILED = 1  # FAILED was sent
 GREETING_SECONDS = 30.0  # the node sends HELLO and BOOT at once
@@ -56,9 +57,11 @@ def main() -> int:
     hub = Hub(transport, fail)
     os.register_at_fork(after_in_child=lambda: _disown(transport))
     try:
-        config = _greet(hub)
+        config = greet(hub)
         Attendant(hub, transport, config.heartbeat).start()
         _prepare(hub, config)
+        if config.interface == "client":
+            raise ProtocolError("bad_message", "interface of BOOT: this is no client")
         if config.interface == "asgi":
             _serve_asgi(hub, transport, config)
         else:
@@ -87,7 +90,11 @@ def _disown(transport: Transport) -> None:
     transport.close()
 
 
-def _greet(hub: Hub) -> Config:
+def greet(hub: Hub) -> Config:
+    """Says HELLO and waits for BOOT.
+
+    Raises: ProtocolError. NotConnected: the connection of a client has ended meanwhile.
+    """
     info = {
         b"version": __version__.encode(),
         b"python": platform.python_version().encode(),
@@ -99,6 +106,8 @@ def _greet(hub: Hub) -> Config:
     waiter = Waiter()
     deadline = monotonic() + GREETING_SECONDS
     while hub.boot is None:
+        if hub.is_lost:
+            raise NotConnected("greeting")
         if not hub.threads.wait(waiter, hub.threads.blocked, lambda: hub.boot, deadline):
             raise ProtocolError("bad_state", f"no BOOT within {GREETING_SECONDS:g} s")
     return parse_config(hub.boot[1])

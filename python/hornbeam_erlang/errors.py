@@ -17,6 +17,7 @@ __all__ = [
     "NotRegistered",
     "Overloaded",
     "RemoteError",
+    "StartFailed",
     "TermError",
 ]
 
@@ -41,6 +42,21 @@ class NotConnected(HornbeamError, ConnectionError):
     def __str__(self) -> str:
         text = f"{self.operation}: this process is not connected to a hornbeam node"
         return f"{text}; {self.advice}" if self.advice else text
+
+
+class StartFailed(HornbeamError):
+    """A node cannot be started, or has ended while it was being started.
+
+    Attributes:
+        reason: why, and what to do.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class CallTimeout(HornbeamError, TimeoutError):

@@ -9,6 +9,7 @@
 
 -export([start/1, start/2, stop/0, info/0, reload_certificates/0, format_error/1]).
 -export([register_function/2, register_function/3, unregister_function/1]).
+-export([configure/1]).
 -export_type([reason/0]).
 
 %% The one application that is served at the root.
@@ -91,16 +92,22 @@ claim(Options, Config) ->
     end.
 
 claim_pool(Options, #{workers := Size} = Config) ->
-    ok = hornbeam_state_bounds:set_limits(Config),
-    ok = hornbeam_cache_server:configure(Config),
-    ok = hornbeam_pubsub_registry:configure(Config),
+    ok = configure(Config),
     PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
     Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
-    ok = hornbeam_tasks:configure(Config),
     case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of
         {ok, Supervisor} -> {ok, Pool, Supervisor};
         {error, _} = Error -> undo(Error)
     end.
+
+%% @doc Set the options of the services of this node (`hornbeam_options:check_node/2'), which all
+%% its applications and clients have in common.
+-spec configure(hornbeam_options:services()) -> ok.
+configure(Config) ->
+    ok = hornbeam_state_bounds:set_limits(Config),
+    ok = hornbeam_cache_server:configure(Config),
+    ok = hornbeam_pubsub_registry:configure(Config),
+    hornbeam_tasks:configure(Config).
 
 %% Whoever stopped this start meanwhile left nothing of it; what is there now is somebody else's.
 served(Booted, Pool, Config) ->

@@ -16,15 +16,18 @@
 -type options() :: #{
     %% Fields of BOOT; the ledger is added here.
     boot := #{binary() => term()},
-    python := binary(),
-    env := [{string(), string() | false}],
+    %% For hornbeam_port: what is started, or the descriptors of a client, which has no ledger.
+    python => binary(),
+    env => [{string(), string() | false}],
+    descriptors => hornbeam_port:descriptors(),
     _ => _
 }.
 
 -record(link, {
     port :: port(),
     os_pid :: non_neg_integer() | undefined,
-    ledger :: hornbeam_ledger:ledger(),
+    %% none for a client, which takes no exchanges
+    ledger :: hornbeam_ledger:ledger() | none,
     handshake :: hornbeam_handshake:state()
 }).
 -opaque link() :: #link{}.
@@ -32,6 +35,8 @@
 %% @doc Start the process and greet it. Packets arrive as `{Port, {data, Binary}}', its end as
 %% `{Port, {exit_status, Status}}'.
 -spec open(options()) -> {ok, link()} | {error, term()}.
+open(#{boot := Boot, descriptors := _} = Options) ->
+    open(hornbeam_port:open(Options), none, Boot);
 open(#{boot := Boot} = Options) ->
     case hornbeam_ledger:create() of
         {ok, Ledger, Path} ->
@@ -49,6 +54,8 @@ open({ok, Port}, Ledger, Boot) ->
     },
     ok = send([hornbeam_handshake:hello(Handshake)], Link),
     {ok, Link};
+open({error, _} = Error, none, _) ->
+    Error;
 open({error, _} = Error, Ledger, _) ->
     ok = hornbeam_ledger:close(Ledger),
     Error.
@@ -65,7 +72,7 @@ handshake(Messages, #link{handshake = Handshake0, ledger = Ledger} = Link) ->
             {more, Rest, Link#link{handshake = Handshake}};
         {ready, Out, Rest, Handshake} ->
             ok = send(Out, Link),
-            ok = hornbeam_ledger:mapped(Ledger),
+            _ = Ledger =:= none orelse hornbeam_ledger:mapped(Ledger),
             {ready, Rest, Link#link{handshake = Handshake}};
         {failed, Out, Reason} ->
             ok = send(Out, Link),
@@ -91,20 +98,22 @@ open_exchanges(Opens, #link{port = Port}) ->
 
 %% @doc Exchanges up to this id have started; known even when the process is dead.
 -spec started(link()) -> non_neg_integer().
-started(#link{ledger = Ledger}) ->
-    hornbeam_ledger:started(Ledger).
+started(#link{ledger = none}) -> 0;
+started(#link{ledger = Ledger}) -> hornbeam_ledger:started(Ledger).
 
 %% @doc The worker must start nothing more of what it has; the highest id that it may have started.
 %% First it is forbidden, then the mark is read: what it marked in between stays its own.
 -spec forbid(link()) -> non_neg_integer().
+forbid(#link{ledger = none}) ->
+    0;
 forbid(#link{ledger = Ledger}) ->
     ok = hornbeam_ledger:revoke(hornbeam_ledger:started(Ledger) + 1, Ledger),
     hornbeam_ledger:started(Ledger).
 
 %% @doc The worker may start again what it gets.
 -spec allow(link()) -> ok.
-allow(#link{ledger = Ledger}) ->
-    hornbeam_ledger:allow(Ledger).
+allow(#link{ledger = none}) -> ok;
+allow(#link{ledger = Ledger}) -> hornbeam_ledger:allow(Ledger).
 
 %% @doc Kill the process of a port that has closed itself.
 -spec kill(link()) -> ok.
@@ -114,11 +123,11 @@ kill(#link{os_pid = OsPid}) ->
 %% @doc Kill the process if it still runs, and forget it. The highest id of an exchange that it
 %% started.
 -spec close(link()) -> non_neg_integer().
-close(#link{port = Port, os_pid = OsPid, ledger = Ledger}) ->
+close(#link{port = Port, os_pid = OsPid, ledger = Ledger} = Link) ->
     _ = erlang:port_info(Port, id) =/= undefined andalso hornbeam_port:kill(OsPid),
     ok = hornbeam_port:close(Port),
-    Started = hornbeam_ledger:started(Ledger),
-    ok = hornbeam_ledger:close(Ledger),
+    Started = started(Link),
+    _ = Ledger =:= none orelse hornbeam_ledger:close(Ledger),
     Started.
 
 -spec port(link()) -> port().

@@ -5,8 +5,8 @@
 %% resolved; runs in the process that calls `hornbeam:start'.
 -module(hornbeam_options).
 
--export([check/3, value/2, document/0, format_error/1]).
--export_type([config/0, reason/0]).
+-export([check/3, check_node/2, value/2, document/0, format_error/1]).
+-export_type([config/0, services/0, reason/0]).
 
 -type config() :: #{
     app := hornbeam_app_spec:app_spec(),
@@ -71,6 +71,20 @@
     hooks := #{on_request | on_response | on_error => fun()}
 }.
 
+%% The part of it that a node has once, whatever it serves.
+-type services() :: #{
+    state_max_entries := pos_integer() | infinity,
+    state_max_bytes := pos_integer() | infinity,
+    cache_max_entries := pos_integer() | infinity,
+    cache_max_bytes := pos_integer() | infinity,
+    pubsub_backlog := pos_integer(),
+    pubsub_backlog_bytes := pos_integer(),
+    pubsub_backlog_age := pos_integer(),
+    task_result_ttl := pos_integer(),
+    task_limit := pos_integer(),
+    _ => _
+}.
+
 -type reason() ::
     hornbeam_app_spec:reason()
     | {bad_option, Key :: atom(), {expected, Text :: binary(), got, Value :: term()}}
@@ -81,8 +95,7 @@
 %% `Env' is what `application:get_all_env(hornbeam)' returns.
 -spec check(term(), term(), [{atom(), term()}]) -> {ok, config()} | {error, reason()}.
 check(AppSpec, Options, Env) when is_map(Options) ->
-    %% An OTP release adds this key to every environment.
-    Given = maps:merge(maps:from_list(lists:keydelete(included_applications, 1, Env)), Options),
+    Given = given(Options, Env),
     Schema = hornbeam_options_schema:options(),
     case hornbeam_app_spec:check(AppSpec) of
         {ok, App} ->
@@ -97,6 +110,22 @@ check(AppSpec, Options, Env) when is_map(Options) ->
     end;
 check(_, Options, _) ->
     {error, {bad_options, Options, <<"options are given as a map, #{workers => 4}">>}}.
+
+%% @doc The same for a node without an application: the options of its services alone.
+-spec check_node(#{atom() | binary() => term()}, [{atom(), term()}]) ->
+    {ok, services()} | {error, reason()}.
+check_node(Options, Env) ->
+    Schema = hornbeam_options_schema:node_options(),
+    Keys = [Key || #{key := Key} <- Schema],
+    Given = maps:merge(maps:with(Keys, given(#{}, Env)), Options),
+    steps(#{}, [
+        fun(Config) -> known(Options, Schema, Config) end,
+        fun(Config) -> fill(Schema, Given, Config) end
+    ]).
+
+%% An OTP release adds a key to every environment.
+given(Options, Env) ->
+    maps:merge(maps:from_list(lists:keydelete(included_applications, 1, Env)), Options).
 
 %% @doc One option that depends on no other, as check/3 takes it from the environment.
 -spec value(Key :: atom(), [{atom(), term()}]) -> {ok, term()} | {error, reason()}.

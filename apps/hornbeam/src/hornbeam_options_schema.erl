@@ -4,7 +4,7 @@
 %% Pure; runs in the process that checks the options.
 -module(hornbeam_options_schema).
 
--export([options/0]).
+-export([options/0, node_options/0]).
 -export_type([option/0, default/0]).
 
 -type default() ::
@@ -29,8 +29,12 @@
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
 options() ->
-    server() ++ tls() ++ workers() ++ limits() ++ state() ++ tasks() ++ python() ++ asgi() ++
-        hooks().
+    server() ++ tls() ++ workers() ++ limits() ++ node_options() ++ python() ++ asgi() ++ hooks().
+
+%% @doc Those that a node has once, for its services, whatever applications it serves.
+-spec node_options() -> [option(), ...].
+node_options() ->
+    state() ++ tasks().
 
 server() ->
     [

@@ -1,5 +1,6 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The operating-system process of a worker: start it on a port, kill it.
+%% @doc The operating-system process of a worker: start it on a port, kill it. Or the port of a
+%% client: of the process that has started this node, and holds the other ends of two pipes.
 %%
 %% Runs in the worker process, which owns the port. Frames travel on descriptors 3 and 4 of the
 %% child, so that whatever the application prints goes where the node's own output goes (OTP:
@@ -7,25 +8,37 @@
 -module(hornbeam_port).
 
 -export([open/1, os_pid/1, send/2, close/1, kill/1, library_dir/0]).
--export_type([options/0]).
+-export_type([options/0, descriptors/0]).
 
 -type options() :: #{
     %% Path of the Python interpreter.
-    python := binary(),
+    python => binary(),
     %% Variables of the worker's environment; `false' unsets one.
-    env := [{Name :: string(), Value :: string() | false}],
+    env => [{Name :: string(), Value :: string() | false}],
+    %% Instead of both: a client that is there already.
+    descriptors => descriptors(),
     _ => _
 }.
 
+%% Inherited by this node's process: what it reads from, what it writes to.
+-type descriptors() :: {In :: non_neg_integer(), Out :: non_neg_integer()}.
+
+-define(PACKETS, [
+    {packet, 4}, binary, {busy_limits_port, disabled}, {busy_limits_msgq, disabled}
+]).
+
 %% @doc Start the interpreter. The port's limits are off: credit bounds what is under way to a
-%% worker, and the owner must stay able to act on deadlines while the worker does not read.
+%% worker, and the owner must stay able to act on deadlines while the worker does not read. A client
+%% is not started; it ends with `{'EXIT', Port, _}', there is no exit status.
 -spec open(options()) -> {ok, port()} | {error, {python, binary(), file:posix() | atom()}}.
+open(#{descriptors := {In, Out}}) ->
+    {ok, open_port({fd, In, Out}, ?PACKETS)};
 open(#{python := Python, env := Env}) ->
     Options = [
-        {packet, 4}, nouse_stdio, binary, exit_status,
+        nouse_stdio, exit_status,
         {args, ["-m", "hornbeam_erlang.worker"]},
-        {env, environment(Env)},
-        {busy_limits_port, disabled}, {busy_limits_msgq, disabled}
+        {env, environment(Env)}
+        | ?PACKETS
     ],
     try
         {ok, open_port({spawn_executable, binary_to_list(Python)}, Options)}

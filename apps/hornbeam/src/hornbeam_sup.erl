@@ -3,6 +3,7 @@
 %%   hornbeam_tables         owns the ETS tables
 %%   hornbeam_pubsub_sup     publish and subscribe
 %%   hornbeam_services_sup   processes behind the services that Python calls
+%%   hornbeam_clients        Python programs that are attached, and serve no HTTP
 %%   hornbeam_pools_sup      one supervisor per application: its queue and its workers
 %%   hornbeam_listeners_sup  the listening sockets
 %% Applications and listeners are started on demand; when a supervisor has to be restarted they
@@ -22,6 +23,7 @@ init([]) ->
         #{id => tables, start => {hornbeam_tables, start_link, []}},
         #{id => pubsub, start => {hornbeam_pubsub_sup, start_link, []}, type => supervisor},
         #{id => services, start => {hornbeam_services_sup, start_link, []}, type => supervisor},
+        #{id => clients, start => {hornbeam_clients, start_link, []}, type => supervisor},
         #{id => pools, start => {hornbeam_pools_sup, start_link, []}, type => supervisor},
         #{id => listeners, start => {hornbeam_listeners_sup, start_link, []}, type => supervisor}
     ]}}.

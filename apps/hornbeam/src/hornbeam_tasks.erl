@@ -45,7 +45,7 @@ start_link() ->
 
 %% @doc Milliseconds that a result is kept; tasks and results that there may be at once. From the
 %% options of the application that was started last.
--spec configure(hornbeam_options:config()) -> ok.
+-spec configure(#{task_result_ttl := pos_integer(), task_limit := pos_integer(), _ => _}) -> ok.
 configure(#{task_result_ttl := Ttl, task_limit := Limit}) ->
     persistent_term:put(?MODULE, {Ttl, Limit}).
 

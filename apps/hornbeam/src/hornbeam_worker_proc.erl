@@ -24,8 +24,12 @@
 -type options() :: #{
     %% For hornbeam_link.
     boot := map(),
-    python := binary(),
-    env := [{string(), string() | false}],
+    python => binary(),
+    env => [{string(), string() | false}],
+    descriptors => hornbeam_port:descriptors(),
+    %% What follows the end of a connection: the next one, or, for a client, which nobody can start
+    %% again, the end of the worker process. Default: again.
+    renew => again | never,
     %% For hornbeam_worker_traffic.
     worker_class := wsgi | asgi,
     threads := pos_integer(),
@@ -260,6 +264,8 @@ killed(Reason, D) ->
 %%% gone
 
 -spec gone(gen_statem:event_type() | enter, term(), #data{}) -> result().
+gone(enter, _, #data{options = #{renew := never}}) ->
+    {stop, normal};
 gone(enter, _, #data{failures = Failures} = D) ->
     {keep_state, D, [{state_timeout, backoff(Failures), boot}]};
 gone(state_timeout, boot, D) ->
@@ -333,6 +339,9 @@ broken({Name, Text}, #data{link = Link} = D) ->
     ok = hornbeam_link:send([{?ERROR, atom_to_binary(Name), hornbeam_wire:cut_text(Text)}], Link),
     {next_state, gone, bury(D)}.
 
+died(_, _, #data{options = #{renew := never}} = D) ->
+    ?LOG_INFO((who(D))#{what => client_left}, ?LOG_META),
+    {next_state, gone, bury(D)};
 died(0, draining, #data{drain = recycle} = D) ->
     ?LOG_INFO((who(D))#{what => worker_recycled}, ?LOG_META),
     {next_state, gone, bury(D)};
@@ -366,9 +375,13 @@ failures(_, _) -> 0.
 -spec terminate(term(), atom(), #data{}) -> ok.
 terminate(Reason, State, D) ->
     _ = is_orderly(Reason) andalso is_up(State) andalso ended(State, D),
-    #data{traffic = T} = bury(D),
+    #data{traffic = T, options = Options} = bury(D),
     ok = hornbeam_worker_traffic:closed(T),
-    refuse_rest(T).
+    ok = refuse_rest(T),
+    case Options of
+        #{renew := never} -> hornbeam_worker_traffic:delete_pool(T);
+        #{} -> ok
+    end.
 
 %% After a crash of ours nobody knows what the process would still say.
 is_orderly({shutdown, _}) -> true;

@@ -12,7 +12,7 @@
 -export([open/3, refuse/2, events/3, close_websockets/4]).
 -export([packet/3, messages/3, call_event/4, call_down/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
--export([open_limit/1, close_limit/1, retry/1, ask/2, ready/2, closed/1]).
+-export([open_limit/1, close_limit/1, retry/1, ask/2, ready/2, closed/1, delete_pool/1]).
 -export([count/1, given/1, answered/1, silent_for/1, info/1]).
 -export_type([state/0, options/0, event/0]).
 
@@ -279,6 +279,11 @@ ready(Link, #traffic{pool = Pool, index = Index, calls = Calls} = T) ->
 -spec closed(state()) -> ok.
 closed(#traffic{pool = Pool, index = Index}) ->
     hornbeam_hooks_table:stopped(Pool, Index).
+
+%% @doc The pool was that of this worker alone, and ends with it.
+-spec delete_pool(state()) -> ok.
+delete_pool(#traffic{pool = Pool}) ->
+    hornbeam_pool:delete(hornbeam_pool:name(Pool)).
 
 %% @doc A monitored process has ended.
 -spec call_down(pid(), term(), hornbeam_link:link() | undefined, state()) -> state().

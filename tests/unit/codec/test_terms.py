@@ -95,6 +95,7 @@ ERRORS = [
     (errors.HandlerError("ValueError", "no", "tb"), RuntimeError, {"traceback": "tb"}),
     (errors.Overloaded("calls", 5), RuntimeError, {"resource": "calls", "limit": 5}),
     (errors.Cancelled("call"), RuntimeError, {"operation": "call"}),
+    (errors.StartFailed("no erl"), RuntimeError, {"reason": "no erl"}),
     (errors.TermError("why", "value[0]"), TypeError, {"reason": "why", "path": "value[0]"}),
 ]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hornbeam_erlang import _command, codec
+from hornbeam_erlang import _command, _emulator, codec
+from hornbeam_erlang.errors import StartFailed
 from hornbeam_erlang.terms import Atom
 
 COMMAND = [sys.executable, "-m", "hornbeam_erlang._command"]
@@ -95,7 +96,7 @@ def test_code_is_found_on_erl_libs(tmp_path: Path, installed: str) -> None:
     ebin.mkdir(parents=True)
     (ebin / "cowboy.app").touch()
     erl_libs = f"/nowhere:{tmp_path / 'libs'}"
-    assert _command.code_folder("cowboy", tmp_path, erl_libs) == ebin
+    assert _emulator.code_folder("cowboy", tmp_path, erl_libs) == ebin
 
 
 def test_code_that_was_built_wins_over_what_was_unpacked(tmp_path: Path) -> None:
@@ -105,13 +106,13 @@ def test_code_that_was_built_wins_over_what_was_unpacked(tmp_path: Path) -> None
     for ebin in (built, unpacked):
         ebin.mkdir(parents=True)
         (ebin / "ranch.app").touch()
-    assert _command.code_folder("ranch", tmp_path, "") == built
+    assert _emulator.code_folder("ranch", tmp_path, "") == built
 
 
 def test_code_that_is_nowhere_is_named(tmp_path: Path) -> None:
     """A tree that was not built says which application is missing and what to run."""
-    with pytest.raises(_command.CannotStart, match="hornbeam is not built: run make in"):
-        _command.code_folder("hornbeam", tmp_path, "")
+    with pytest.raises(StartFailed, match="hornbeam is not built: run make in"):
+        _emulator.code_folder("hornbeam", tmp_path, "")
 
 
 def run(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:

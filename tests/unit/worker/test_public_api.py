@@ -25,6 +25,7 @@ EXPECTED = {
     *("publish", "subscribe", "unsubscribe", "receive_pubsub", "subscription", "lost_messages"),
     *("Published", "Subscription", "cached", "cache_clear", "cache_stats"),
     *("register_hook", "hook", "unregister_hook", "unhook", "call_timeout"),
+    *("start", "Node"),
     *("execute", "execute_async", "await_result", "stream", "stream_async"),
     *(name for name in vars(_state) if name.startswith("state_")),
 }

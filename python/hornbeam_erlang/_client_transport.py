@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two descriptors of a client: a program that goes on when its node has gone.
+
+As `_transport`, but the end of the connection is told once, by whichever thread meets it, and from
+then on nothing is read or written. What is written to a node that has gone is dropped: its end is
+about to be read, and answers every call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections.abc import Callable
+
+from ._transport import Transport
+
+SELECT_MAX = 1024  # FD_SETSIZE: descriptors from here on are not for select
+
+
+class ClientTransport(Transport):
+    """See the head of the module.
+
+    Args:
+        read_fd, write_fd: belong to it from now on.
+        on_end: called when there is nothing to read any more, in the thread that reads; perhaps
+            several times.
+    """
+
+    def __init__(self, read_fd: int, write_fd: int, on_end: Callable[[], None]) -> None:
+        super().__init__(read_fd, write_fd)
+        self._on_end = on_end
+        self._write_lock = threading.Lock()
+
+    def poll(self, timeout: float) -> bool:
+        if self.has_ended:
+            return True
+        if self._read_fd < SELECT_MAX:
+            return super().poll(timeout)
+        ready = select.poll()
+        ready.register(self._read_fd, select.POLLIN)
+        return bool(ready.poll(max(0.0, timeout) * 1000))
+
+    def _read(self) -> bytes:
+        return b"" if self.has_ended else super()._read()
+
+    def _end(self) -> None:
+        self.has_ended = True
+        self._on_end()
+
+    def _break(self) -> None:
+        """The node's end of the other direction follows."""
+
+    def write(self, data: bytes) -> None:
+        with self._write_lock:
+            if self._write_fd >= 0:
+                super().write(data)
+
+    def close_write(self, seconds: float) -> bool:
+        """Closes the descriptor to write to, which ends the connection at the node's side.
+
+        Returns: False when a thread has been blocked in a write for `seconds`.
+        """
+        if not self._write_lock.acquire(timeout=seconds):
+            return False
+        try:
+            fd, self._write_fd = self._write_fd, -1
+        finally:
+            self._write_lock.release()
+        if fd >= 0:
+            os.close(fd)
+        return True
+
+    def close_read(self) -> None:
+        """Closes the other one; nobody may be reading, or about to."""
+        self.has_ended = True
+        fd, self._read_fd = self._read_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Closes both; for a forked child, which has one thread."""
+        self.has_ended = True
+        with contextlib.suppress(OSError):
+            super().close()

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node of this program's own: `start` and what it returns.
+
+Runs in the thread that asks. The emulator is a child process, and this process a client of it over
+two pipes; when they close, because this process stops the node, ends, or is killed, the node ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import os
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from . import _calls
+from ._client import Client, attached
+from ._node_process import NodeProcess
+from ._wire import ProtocolError
+from .errors import NotConnected, StartFailed
+from .terms import Atom
+
+STOP_SECONDS = 5.0
+ENDED = "its node has ended: start another one with hornbeam_erlang.start()"
+
+_lock = threading.RLock()
+_node: Node | None = None
+
+
+class Node:
+    """A node that belongs to this program; made by `start`. With `with` it is stopped at the end of
+    the block.
+
+    Attributes:
+        pid: of the emulator, as the operating system knows it.
+    """
+
+    def __init__(self, process: NodeProcess, client: Client, given: dict[str, Any]) -> None:
+        self._process = process
+        self._client = client
+        self._given = given
+        self._owner = os.getpid()
+        self._is_stopped = False
+        self.pid = process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether this process is connected to it."""
+        return os.getpid() == self._owner and not self._client.hub.is_lost
+
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """Stops the node and waits for its end; again has no effect, nor in a forked child.
+
+        Calls that wait get NodeDown, later ones NotConnected.
+
+        Args: timeout: seconds after which it is killed.
+        """
+        global _node
+        if os.getpid() != self._owner:
+            return
+        with _lock:
+            if self._is_stopped:
+                return
+            self._is_stopped = True
+            if not self._client.leave(timeout):
+                self._process.kill()
+            self._process.end(timeout)
+            self._client.close(timeout)
+            if _node is self:
+                _node = None
+                attached(None)
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "stopped"
+        return f"<hornbeam node, process {self.pid}, {state}>"
+
+
+def start(
+    *,
+    threads: int = 4,
+    log: str | os.PathLike[str] | None = None,
+    emulator_flags: Sequence[str] = (),
+    **options: Any,
+) -> Node:
+    """Starts a node for this program and connects the program to it; everything in hornbeam_erlang
+    works from then on. The node ends with the program, however that ends.
+
+    While it runs, `start` with the same arguments returns the same node.
+
+    Args:
+        threads: how many run handlers that this program registers, at once, >= 1.
+        log: file that the output of the node is added to; without it the logger `hornbeam.node`
+            gets it.
+        emulator_flags: for erl, for example `("+S", "1:1")`.
+        options: options of the node, such as `state_max_entries`; `math.inf` is `infinity`.
+
+    Raises:
+        StartFailed: there is no erl on PATH, an option is wrong, or the node has ended.
+        RuntimeError: this process is connected to a node already.
+    """
+    global _node
+    if threads < 1:
+        raise ValueError(f"start: threads is {threads}, expected 1 or more")
+    given = {"threads": threads, "log": log, "emulator_flags": tuple(emulator_flags), **options}
+    with _lock:
+        if _node is not None and _node.is_running:
+            return _again(_node, given)
+        if _node is not None:
+            _node.stop()
+        if _calls.connection() is not None:
+            raise RuntimeError("start: this process is connected to a node already")
+        process = NodeProcess(_sendable(options), given["emulator_flags"], log)
+        _node = Node(process, _attach(process, threads), given)
+        return _node
+
+
+def _again(node: Node, given: dict[str, Any]) -> Node:
+    if node._given == given:
+        return node
+    names = (name for name in {**given, **node._given} if given.get(name) != node._given.get(name))
+    different = ", ".join(sorted(names))
+    raise RuntimeError(f"start: a node runs already, with another {different}: stop it first")
+
+
+def _sendable(options: dict[str, Any]) -> dict[str, Any]:
+    infinity = Atom("infinity")
+    return {name: infinity if value == math.inf else value for name, value in options.items()}
+
+
+def _attach(process: NodeProcess, threads: int) -> Client:
+    client = Client(process.read_fd, process.write_fd, threads, "of this program", ENDED)
+    try:
+        client.attach()
+    except BaseException as exc:
+        client.leave(STOP_SECONDS)
+        process.end(STOP_SECONDS)
+        client.close(STOP_SECONDS)
+        if isinstance(exc, NotConnected | ProtocolError):
+            raise StartFailed(_why(process, client, exc)) from None
+        raise
+    return client
+
+
+def _why(process: NodeProcess, client: Client, exc: Exception) -> str:
+    if isinstance(exc, ProtocolError):
+        return str(exc)
+    refused = client.refused
+    return refused if refused else process.explain()
+
+
+def _stop_at_exit() -> None:
+    if _node is not None:
+        _node.stop()
+
+
+def _in_forked_child() -> None:
+    global _lock, _node
+    _lock = threading.RLock()
+    _node = None
+
+
+atexit.register(_stop_at_exit)
+os.register_at_fork(after_in_child=_in_forked_child)

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node that a program has started, seen from outside: it comes up quickly, gets in nobody's way,
+and is gone when the program is, however that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from live.programs import outcome, program
+from live.serving import alive, children, descendants, name, wait_until
+
+STARTED = """
+import sys, time
+import hornbeam_erlang as hornbeam
+
+def show(what):
+    print(what, flush=True)
+
+node = hornbeam.start()
+show(node.pid)
+"""
+FOREVER = STARTED + "time.sleep(600)\n"
+
+
+def gone(pid: int) -> None:
+    wait_until(lambda: not alive(pid), f"node {pid} is gone")
+
+
+def epmds() -> set[int]:
+    """The port mapper daemons that run on this machine."""
+    numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return {number for number in numbers if _is_epmd(number)}
+
+
+def _is_epmd(pid: int) -> bool:
+    try:
+        return name(pid).split(b"\0")[0].endswith(b"epmd")
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_killed(number: signal.Signals) -> None:
+    """Killed by a signal that it does not even see, the program takes its node along."""
+    with program(FOREVER) as running:
+        node = running.number()
+        below = descendants(node)
+        running.send(number)
+        assert running.status() == -number
+        gone(node)
+        for pid in below:
+            gone(pid)
+
+
+def test_killed_while_the_node_is_busy() -> None:
+    """Also when thousands of calls are under way."""
+    source = STARTED + "while True: hornbeam.state_incr('busy')\n"
+    with program(source) as running:
+        node = running.number()
+        running.send(signal.SIGKILL)
+        gone(node)
+
+
+def test_ends_with_the_program() -> None:
+    """The program ends: so does the node, with what was cast before, and nothing is printed."""
+    status, lines, errors = outcome(STARTED)
+    assert (status, errors) == (0, "")
+    gone(int(lines[0]))
+
+
+def test_exception_and_exit() -> None:
+    """An exception, and sys.exit in a block, end the node, and their status is the program's."""
+    status, lines, errors = outcome(STARTED + "raise KeyError('mine')\n")
+    assert (status, "KeyError: 'mine'" in errors) == (1, True)
+    gone(int(lines[0]))
+    source = STARTED + "with node: sys.exit(3)\n"
+    status, lines, errors = outcome(source)
+    assert (status, errors) == (3, "")
+    gone(int(lines[0]))
+
+
+def test_os_exit_and_exec() -> None:
+    """A program that leaves without any ceremony, or becomes another one, leaves no node."""
+    for end in ("os._exit(7)", "os.execv('/bin/sh', ['sh', '-c', 'exit 7'])"):
+        status, lines, _ = outcome(STARTED + f"import os; {end}\n")
+        assert status == 7
+        gone(int(lines[0]))
+
+
+def test_interrupt_is_the_programs_alone() -> None:
+    """Ctrl-C at a terminal interrupts the program; its node goes on serving."""
+    source = """
+        try:
+            show("ready")
+            time.sleep(600)
+        except KeyboardInterrupt:
+            show(hornbeam.state_incr("after"))
+        time.sleep(600)
+    """
+    with program(STARTED + dedent(source)) as running:
+        node = running.number()
+        # What a terminal does: the signal goes to the group of the program.
+        assert os.getpgid(node) != os.getpgid(running.process.pid)
+        assert running.line() == "ready"
+        running.send(signal.SIGINT)
+        assert running.number() == 1
+        os.kill(node, signal.SIGINT)  # and even for itself it is nothing
+        assert alive(node)
+
+
+def test_interrupted_call() -> None:
+    """Ctrl-C ends a call that waits; the connection is as good as before."""
+    source = """
+        hornbeam.register_hook("slow", lambda action: time.sleep(600))
+        try:
+            show("ready")
+            with hornbeam.call_timeout(30000):
+                hornbeam.execute("slow", "")
+        except KeyboardInterrupt:
+            show(hornbeam.state_incr("after"))
+    """
+    with program(STARTED + dedent(source)) as running:
+        running.number()
+        assert running.line() == "ready"
+        running.send(signal.SIGINT)
+        assert running.number() == 1
+        assert running.status() == 0
+
+
+def test_two_at_once() -> None:
+    """Two programs have two nodes: what one stores the other does not see, and no EPMD is left."""
+    before = epmds()
+    source = STARTED + "show(hornbeam.state_incr('mine')); time.sleep(600)\n"
+    with program(source) as one, program(source) as two:
+        nodes = {one.number(), two.number()}
+        assert len(nodes) == 2
+        assert (one.number(), two.number()) == (1, 1)
+        assert epmds() == before
+    for node in nodes:
+        gone(node)
+
+
+def test_one_after_the_other() -> None:
+    """A stopped node is replaced by a fresh one; stop again has no effect; calls say what to do."""
+    source = """
+        hornbeam.state_set("kept", 1)
+        node.stop()
+        node.stop()
+        try:
+            hornbeam.state_get("kept")
+        except hornbeam.NotConnected as exc:
+            show(exc)
+        with hornbeam.start() as second:
+            show((second is node, hornbeam.state_get("kept"), second.is_running, node.is_running))
+        show(repr(second))
+    """
+    status, lines, errors = outcome(STARTED + dedent(source))
+    assert (status, errors) == (0, "")
+    assert "start another one with hornbeam_erlang.start()" in lines[1]
+    assert lines[2] == "(False, None, True, False)"
+    assert lines[3].endswith("stopped>")
+
+
+def test_node_that_dies() -> None:
+    """The node is killed: every wait ends with NodeDown at once, later calls are NotConnected, and
+    the program goes on and can start another one."""
+    source = """
+        import asyncio, threading
+        from hornbeam_erlang import aio
+
+        def note(wait):
+            try:
+                wait()
+            except hornbeam.HornbeamError as exc:
+                names.append(type(exc).__name__)
+
+        names = []
+        hornbeam.register_hook("slow", lambda action: time.sleep(600))
+        task = hornbeam.execute_async("slow", "")
+        messages = hornbeam.subscription("topic")
+        waits = (
+            lambda: hornbeam.await_result(task),
+            lambda: asyncio.run(aio.await_result(task)),
+            lambda: messages.receive(None),
+            lambda: asyncio.run(receive("other")),
+        )
+
+        async def receive(topic):
+            async with await aio.subscription(topic) as its:
+                await its.receive_async(None)
+
+        threads = [threading.Thread(target=note, args=(wait,)) for wait in waits]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        show("waiting")
+        for thread in threads:
+            thread.join(60)
+        note(lambda: hornbeam.state_get("x"))
+        show(names)
+        show(hornbeam.start().pid != node.pid and hornbeam.state_incr("again"))
+    """
+    with program(STARTED + dedent(source)) as running:
+        node = running.number()
+        assert running.line() == "waiting"
+        os.kill(node, signal.SIGKILL)
+        assert running.line() == str(["NodeDown"] * 4 + ["NotConnected"])
+        assert running.line() == "1"
+        assert running.status() == 0
+
+
+def test_forked_child() -> None:
+    """A child has no part in the connection of its parent: it is told so, ends without harm to the
+    node, and may start one of its own."""
+    source = """
+        import os
+        child = os.fork()
+        if child == 0:
+            try:
+                hornbeam.state_get("x")
+            except hornbeam.NotConnected as exc:
+                show(exc)
+            node.stop()
+            with hornbeam.start() as own:
+                show((own.pid != node.pid, hornbeam.state_incr("mine")))
+            sys.exit(0)
+        show((os.waitpid(child, 0)[1], hornbeam.state_incr("mine"), hornbeam.state_incr("mine")))
+    """
+    status, lines, errors = outcome(STARTED + dedent(source))
+    assert (status, errors) == (0, "")
+    assert "it is a forked child" in lines[1]
+    assert lines[2:] == ["(True, 1)", "(0, 1, 2)"]
+
+
+def test_child_does_not_keep_the_node() -> None:
+    """The program is killed while a forked child of it lives: its node ends all the same."""
+    source = STARTED + "import os\nshow(os.fork())\ntime.sleep(600)\n"
+    with program(source) as running:
+        node = running.number()
+        numbers = {running.number(), running.number()}
+        (forked,) = numbers - {0}
+        try:
+            running.send(signal.SIGKILL)
+            gone(node)
+            assert alive(forked)
+        finally:
+            os.kill(forked, signal.SIGKILL)
+
+
+def test_programs_that_it_starts_do_not_keep_the_node() -> None:
+    """Nor does a program that it has started, which inherits nothing of the connection."""
+    source = STARTED + "import subprocess\nshow(subprocess.Popen(['sleep', '600']).pid)\n"
+    with program(source + "time.sleep(600)\n") as running:
+        node, started = running.number(), running.number()
+        try:
+            running.send(signal.SIGKILL)
+            gone(node)
+        finally:
+            os.kill(started, signal.SIGKILL)
+
+
+def test_no_erlang(tmp_path: Path) -> None:
+    """Without erl on PATH the error says how to get it, on more than one system."""
+    source = STARTED.replace("node = hornbeam.start()", "hornbeam.start()")
+    status, lines, errors = outcome(source, PATH=str(tmp_path))
+    assert (status, lines) == (1, [])
+    assert "StartFailed: there is no Erlang on PATH" in errors
+    for advice in ("apt-get install erlang-base", "brew install erlang", "conda-forge erlang"):
+        assert advice in errors
+
+
+def test_what_cannot_start_is_explained(tmp_path: Path) -> None:
+    """A wrong option is named by the node; an emulator that fails is quoted; nothing is left."""
+    source = """
+        import hornbeam_erlang as hornbeam
+
+        for options in (
+            {"state_max_entrys": 5},
+            {"state_max_entries": "many"},
+            {"emulator_flags": ("-config", "nowhere")},
+        ):
+            try:
+                hornbeam.start(**options)
+            except hornbeam.StartFailed as exc:
+                print(str(exc).splitlines())
+        import os
+        print(open(f"/proc/self/task/{os.getpid()}/children").read())
+        print(sorted(os.listdir("/proc/self/fd")))
+    """
+    status, lines, errors = outcome(source)
+    assert (status, errors) == (0, "")
+    assert "did you mean state_max_entries?" in lines[0]
+    assert "option state_max_entries is wrong: expected an integer" in lines[1]
+    assert "the node has ended with status 1: " in lines[2]
+    assert "nowhere.config" in lines[2]
+    assert lines[3] == ""
+    assert lines[4] == "['0', '1', '2', '3']"  # the last one is that of the folder
+
+
+def test_output_of_the_node(tmp_path: Path) -> None:
+    """What the node logs goes to Python's logging with its level, or to a file."""
+    log = tmp_path / "node.log"
+    failing = "hornbeam.cast('nobody', 1); time.sleep(600)\n"
+    prepared = "import logging; logging.basicConfig(format='%(name)s %(levelname)s %(message)s')\n"
+    with program(prepared + STARTED + failing) as running:
+        wait_until(lambda: "cast_failed" in running.errors(), "the warning is logged")
+        assert running.errors().startswith("hornbeam.node WARNING ")
+    to_file = STARTED.replace("start()", f"start(log={str(log)!r})")
+    with program(prepared + to_file + failing) as running:
+        wait_until(lambda: log.exists() and "cast_failed" in log.read_text(), "it is in the file")
+        assert running.errors() == ""
+
+
+def test_crash_leaves_no_dump(tmp_path: Path) -> None:
+    """An emulator that crashes writes no dump into the program's folder."""
+    source = STARTED + "import os; os.kill(node.pid, 10); time.sleep(0.05)\n"  # SIGUSR1: a crash
+    source += "\ntry:\n    while True: hornbeam.state_get('x')\nexcept ConnectionError: pass\n"
+    source = f"import os; os.chdir({str(tmp_path)!r})\n" + source
+    status, lines, errors = outcome(source)
+    assert (status, errors) == (0, "")
+    gone(int(lines[0]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_descriptors() -> None:
+    """A program with more than a thousand open files is served as any other."""
+    source = """
+        import os, resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(7)[1]))
+        files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    """
+    source = dedent(source) + STARTED + "show(hornbeam.state_incr('x'))\n"
+    status, lines, errors = outcome(source)
+    assert (status, errors, lines[1:]) == (0, "", ["1"])
+
+
+def test_no_process_is_left_behind() -> None:
+    """A stopped node is no zombie: the program has no child any more."""
+    with program(STARTED + "node.stop(); show('stopped'); time.sleep(600)\n") as running:
+        running.number()
+        assert running.line() == "stopped"
+        assert children(running.process.pid) == []
