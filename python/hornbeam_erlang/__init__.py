@@ -3,7 +3,7 @@
 thread.
 
 Outside a worker the functions raise `NotConnected`; run the application with `hornbeam
-module:callable`.
+module:callable`, or call `start` first.
 """
 
 from __future__ import annotations

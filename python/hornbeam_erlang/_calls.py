@@ -37,7 +37,10 @@ ABANDON_SECONDS = 0.05  # far longer than the mutex is held by anybody else
 GRACE_SECONDS = 0.25  # the other side answers within the timeout; this is for its answer's way
 
 _hub: Hub | None = None
-ADVICE = "start the application with the command 'hornbeam module:callable'"
+ADVICE = (
+    "start the application with the command 'hornbeam module:callable',"
+    " or a node of this program's own with hornbeam_erlang.start()"
+)
 _advice = ADVICE
 
 

@@ -19,7 +19,9 @@ import sys, time
 import hornbeam_erlang as hornbeam
 
 def show(what):
-    print(what, flush=True)
+    # In one piece: two processes may write to the same pipe.
+    sys.stdout.write(f"{what}\\n")
+    sys.stdout.flush()
 
 node = hornbeam.start()
 show(node.pid)

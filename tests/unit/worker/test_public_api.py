@@ -42,6 +42,7 @@ def test_public_names() -> None:
 def test_call_outside_a_worker() -> None:
     """Outside a worker `call` and `cast` raise NotConnected, which is a ConnectionError and says
     what to do."""
+    _calls.connect(None, _calls.ADVICE)  # as in a program that never had a connection
     with pytest.raises(hornbeam_erlang.NotConnected) as caught:
         hornbeam_erlang.call("add", 1, 2)
     assert isinstance(caught.value, ConnectionError)
