@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _cache, _executions, _pubsub, _state, codec
+from . import _cache, _executions, _nodes, _pubsub, _rpc, _state, codec
 from ._cache import cached
 from ._calls import cast_service
 from ._embedded import Node, start
 from ._executions import stream, stream_async
 from ._hooks import register_hook, unregister_hook
 from ._mailbox import Published
+from ._nodes import NodeEvent, monitor_nodes
 from ._operations import synchronous
 from ._pipeline import pipeline
 from ._pubsub import (
@@ -27,6 +28,7 @@ from ._pubsub import (
     subscription,
     unsubscribe,
 )
+from ._rpc import rpc_cast
 from ._timeouts import call_timeout
 from ._version import __version__
 from .errors import (
@@ -55,6 +57,7 @@ __all__ = [
     "ImproperList",
     "Node",
     "NodeDown",
+    "NodeEvent",
     "NotConnected",
     "NotRegistered",
     "Overloaded",
@@ -75,18 +78,27 @@ __all__ = [
     "call_timeout",
     "cast",
     "codec",
+    "connect",
     "decr",
     "delete",
+    "disconnect",
     "execute",
     "execute_async",
     "get",
     "hook",
     "incr",
     "lost_messages",
+    "monitor_nodes",
+    "node",
+    "nodes",
+    "ping",
     "pipeline",
     "publish",
     "receive_pubsub",
     "register_hook",
+    "rpc_call",
+    "rpc_cast",
+    "rpc_multicall",
     "set",
     "start",
     "state_add",
@@ -138,6 +150,15 @@ call = synchronous(_executions.call)
 execute = synchronous(_executions.execute)
 execute_async = synchronous(_executions.execute_async)
 await_result = synchronous(_executions.await_result)
+
+rpc_call = synchronous(_rpc.rpc_call)
+rpc_multicall = synchronous(_rpc.rpc_multicall)
+
+connect = synchronous(_nodes.connect)
+disconnect = synchronous(_nodes.disconnect)
+node = synchronous(_nodes.node)
+nodes = synchronous(_nodes.nodes)
+ping = synchronous(_nodes.ping)
 
 hook = register_hook
 unhook = unregister_hook

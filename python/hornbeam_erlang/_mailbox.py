@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from math import inf
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from . import codec
 from ._calls_async import AsyncCall
@@ -21,7 +21,10 @@ from .errors import NodeDown
 LOOK_SECONDS = 1.0
 
 
-class Published(NamedTuple):
+T = TypeVar("T")
+
+
+class Published(NamedTuple, Generic[T]):
     """One message.
 
     Attributes:
@@ -30,7 +33,7 @@ class Published(NamedTuple):
     """
 
     topic: str
-    message: Any
+    message: T
 
 
 class Mailbox:
@@ -85,7 +88,7 @@ class Mailbox:
     def _is_ready(self) -> bool:
         return bool(self._items) or self.closed
 
-    def _pop(self) -> Published | None:
+    def _pop(self) -> Published[Any] | None:
         try:
             topic, payload = self._items.popleft()
         except IndexError:
@@ -94,7 +97,7 @@ class Mailbox:
             return None
         return Published(topic.decode(), codec.decode(payload))
 
-    def receive(self, seconds: float | None, operation: str) -> Published | None:
+    def receive(self, seconds: float | None, operation: str) -> Published[Any] | None:
         """The next message; None when none came within `seconds`, or after `close`.
 
         Args:
@@ -114,7 +117,7 @@ class Mailbox:
             self._hub.wait(self, self._is_ready, min(left, LOOK_SECONDS))
         return self._pop()
 
-    async def receive_async(self, seconds: float | None, operation: str) -> Published | None:
+    async def receive_async(self, seconds: float | None, operation: str) -> Published[Any] | None:
         """`receive` for an event loop, which goes on meanwhile."""
         published = self._pop()
         if published is not None or seconds == 0 or self.closed:

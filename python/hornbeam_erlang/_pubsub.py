@@ -6,16 +6,18 @@ A subscriber is a `Subscription`, or the piece of work that calls `subscribe` (`
 
 from __future__ import annotations
 
+import logging
+import threading
 import warnings
-from collections.abc import AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from ._calls import call_service, call_service_async, cast_service, connected
 from ._hub import Hub
 from ._mailbox import Mailbox, Published
-from ._operations import Request
+from ._operations import Request, unchanged
 from ._scopes import at_end, current_scope
 from ._topics import Channel, Topics
 from ._wire import EVENT
@@ -26,9 +28,14 @@ RECEIVE_SECONDS = 5.0
 EXPECTED_TOPIC = "expected a str of at most 1024 bytes in UTF-8"
 MAX_TOPIC = 1024
 
+T = TypeVar("T")
 
-class Subscription:
-    """Messages of one topic, or of all topics with a prefix, for one reader at a time.
+_logger = logging.getLogger("hornbeam.pubsub")
+
+
+class Subscription(Generic[T]):
+    """Messages of one topic, or of all topics with a prefix, for one reader at a time; or what
+    the node tells of itself, as `monitor_nodes` does.
 
     Made by `subscription` or `aio.subscription`; to be used with `with` or `async with`, whose end
     unsubscribes, as `close` does. Iterating, with `for` or `async for`, gives the messages and
@@ -39,19 +46,22 @@ class Subscription:
         is_prefix: whether it is a prefix.
     """
 
-    def __init__(self, hub: Hub, channel: Channel, mailbox: Mailbox) -> None:
+    def __init__(
+        self, hub: Hub, channel: Channel, mailbox: Mailbox, read: Callable[[Any], T]
+    ) -> None:
         self.is_prefix = channel[0] == "prefix"
         self.topic = channel[1]
         self._hub = hub
         self._channel = channel
         self._mailbox = mailbox
+        self._read = read
 
     @property
     def lost(self) -> int:
         """Messages that were dropped because they were not received in time."""
         return self._mailbox.lost
 
-    def receive(self, timeout: float | None = RECEIVE_SECONDS) -> Published | None:
+    def receive(self, timeout: float | None = RECEIVE_SECONDS) -> Published[T] | None:
         """The next message with its topic; keeps the calling thread while it waits.
 
         Args:
@@ -60,11 +70,33 @@ class Subscription:
         Returns: None when there was none in time, or when the subscription is closed.
         Raises: RuntimeError: another thread or task waits for a message of it.
         """
-        return self._mailbox.receive(timeout, f"subscription({self.topic!r}).receive()")
+        what = f"subscription({self.topic!r}).receive()"
+        return self._converted(self._mailbox.receive(timeout, what))
 
-    async def receive_async(self, timeout: float | None = RECEIVE_SECONDS) -> Published | None:
+    async def receive_async(self, timeout: float | None = RECEIVE_SECONDS) -> Published[T] | None:
         """`receive`, awaited."""
-        return await self._mailbox.receive_async(timeout, f"subscription({self.topic!r})")
+        what = f"subscription({self.topic!r})"
+        return self._converted(await self._mailbox.receive_async(timeout, what))
+
+    def _converted(self, published: Published[Any] | None) -> Published[T] | None:
+        if published is None:
+            return None
+        return Published(published.topic, self._read(published.message))
+
+    def each(self, callback: Callable[[T], object]) -> None:
+        """Calls `callback` with each message, in a thread of its own, until `close`.
+
+        What it raises is logged, and it is called with the next message.
+        """
+        name = f"hornbeam-{self.topic}"
+        threading.Thread(target=self._call, args=(callback,), name=name, daemon=True).start()
+
+    def _call(self, callback: Callable[[T], object]) -> None:
+        for message in self:
+            try:
+                callback(message)
+            except Exception:
+                _logger.exception("the callback of %r failed", self)
 
     def close(self) -> None:
         """Unsubscribes; again has no effect. Messages that are there can still be received."""
@@ -72,7 +104,7 @@ class Subscription:
             _forget(self._hub, self._channel, self._mailbox)
             self._mailbox.close()
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -83,7 +115,7 @@ class Subscription:
     ) -> None:
         self.close()
 
-    async def __aenter__(self) -> Subscription:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -94,11 +126,11 @@ class Subscription:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         while (published := self.receive(None)) is not None:
             yield published.message
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    async def __aiter__(self) -> AsyncIterator[T]:
         while (published := await self.receive_async(None)) is not None:
             yield published.message
 
@@ -129,7 +161,9 @@ def publish(topic: str, message: Any, *, timeout_ms: int = TIMEOUT_MS) -> Reques
 # Subscriptions as objects.
 
 
-def subscription(topic: str, *, prefix: bool = False, limit: int = MAILBOX_LIMIT) -> Subscription:
+def subscription(
+    topic: str, *, prefix: bool = False, limit: int = MAILBOX_LIMIT
+) -> Subscription[Any]:
     """Subscribes to a topic until the subscription is closed.
 
     Args:
@@ -139,25 +173,40 @@ def subscription(topic: str, *, prefix: bool = False, limit: int = MAILBOX_LIMIT
 
     Raises: ValueError, CallTimeout, NotConnected.
     """
-    hub, channel, mailbox = _prepare(topic, prefix, limit)
-    _add(hub, channel, mailbox)
-    return Subscription(hub, channel, mailbox)
+    return open_subscription(_channel(topic, prefix), f"subscription({topic!r})", limit, unchanged)
 
 
 async def subscription_async(
     topic: str, *, prefix: bool = False, limit: int = MAILBOX_LIMIT
-) -> Subscription:
+) -> Subscription[Any]:
     """`subscription`, awaited."""
-    hub, channel, mailbox = _prepare(topic, prefix, limit)
+    channel, what = _channel(topic, prefix), f"subscription({topic!r})"
+    return await open_subscription_async(channel, what, limit, unchanged)
+
+
+def open_subscription(
+    channel: Channel, what: str, limit: int, read: Callable[[Any], T]
+) -> Subscription[T]:
+    """Subscribes to any channel. `what` errors call it, `read` makes messages of its values."""
+    hub, mailbox = _prepare(what, limit)
+    _add(hub, channel, mailbox)
+    return Subscription(hub, channel, mailbox, read)
+
+
+async def open_subscription_async(
+    channel: Channel, what: str, limit: int, read: Callable[[Any], T]
+) -> Subscription[T]:
+    """`open_subscription`, awaited."""
+    hub, mailbox = _prepare(what, limit)
     await _add_async(hub, channel, mailbox)
-    return Subscription(hub, channel, mailbox)
+    return Subscription(hub, channel, mailbox, read)
 
 
-def _prepare(topic: str, prefix: bool, limit: int) -> tuple[Hub, Channel, Mailbox]:
+def _prepare(what: str, limit: int) -> tuple[Hub, Mailbox]:
     if limit < 1:
-        raise ValueError(f"subscription({topic!r}): limit is {limit}, expected 1 or more")
-    hub = connected("subscription()")
-    return hub, _channel(topic, prefix), Mailbox(hub, limit)
+        raise ValueError(f"{what}: limit is {limit}, expected 1 or more")
+    hub = connected(what)
+    return hub, Mailbox(hub, limit)
 
 
 # The subscriber is the current piece of work.
@@ -247,7 +296,7 @@ def _own_mailbox() -> Mailbox:
     return subscriber.mailbox
 
 
-def _value(published: Published | None, with_topic: bool) -> Any:
+def _value(published: Published[Any] | None, with_topic: bool) -> Any:
     if published is None or with_topic:
         return published
     return published.message

@@ -18,7 +18,7 @@ from ._wire import EVENT_CREDIT, Message
 
 CREDIT = 1024  # events the node may send before it hears that some were taken
 
-Kind: TypeAlias = Literal["topic", "prefix"]
+Kind: TypeAlias = Literal["topic", "prefix", "internal"]
 Channel: TypeAlias = tuple[Kind, str]
 
 

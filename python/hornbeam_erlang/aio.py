@@ -8,7 +8,7 @@ have done it all the same.
 
 from __future__ import annotations
 
-from . import _cache, _executions, _pubsub, _state
+from . import _cache, _executions, _nodes, _pubsub, _rpc, _state
 from ._operations import asynchronous, twin
 from ._pipeline import AsyncPipeline
 
@@ -18,15 +18,23 @@ __all__ = [
     "cache_stats",
     "cached",
     "call",
+    "connect",
     "decr",
     "delete",
+    "disconnect",
     "execute",
     "execute_async",
     "get",
     "incr",
+    "monitor_nodes",
+    "node",
+    "nodes",
+    "ping",
     "pipeline",
     "publish",
     "receive_pubsub",
+    "rpc_call",
+    "rpc_multicall",
     "set",
     "state_add",
     "state_cas",
@@ -79,6 +87,16 @@ call = asynchronous(_executions.call)
 execute = asynchronous(_executions.execute)
 execute_async = asynchronous(_executions.execute_async)
 await_result = asynchronous(_executions.await_result)
+
+rpc_call = asynchronous(_rpc.rpc_call)
+rpc_multicall = asynchronous(_rpc.rpc_multicall)
+
+connect = asynchronous(_nodes.connect)
+disconnect = asynchronous(_nodes.disconnect)
+monitor_nodes = twin(_nodes.monitor_nodes_async, _nodes.monitor_nodes)
+node = asynchronous(_nodes.node)
+nodes = asynchronous(_nodes.nodes)
+ping = asynchronous(_nodes.ping)
 
 get = state_get
 set = state_set

@@ -107,6 +107,7 @@ configure(Config) ->
     ok = hornbeam_state_bounds:set_limits(Config),
     ok = hornbeam_cache_server:configure(Config),
     ok = hornbeam_pubsub_registry:configure(Config),
+    ok = hornbeam_rpc_allow:set(maps:get(rpc_allow, Config)),
     hornbeam_tasks:configure(Config).
 
 %% Whoever stopped this start meanwhile left nothing of it; what is there now is somebody else's.

@@ -54,6 +54,7 @@
     %% Milliseconds.
     task_result_ttl := pos_integer(),
     task_limit := pos_integer(),
+    rpc_allow := hornbeam_rpc_allow:allowed(),
     pythonpath := [binary()],
     python := binary() | undefined,
     venv := binary() | undefined,

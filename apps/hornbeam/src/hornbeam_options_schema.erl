@@ -34,7 +34,7 @@ options() ->
 %% @doc Those that a node has once, for its services, whatever applications it serves.
 -spec node_options() -> [option(), ...].
 node_options() ->
-    state() ++ tasks().
+    state() ++ tasks() ++ rpc().
 
 server() ->
     [
@@ -158,6 +158,15 @@ tasks() ->
         row(task_limit, {integer, 1, 1000000}, 10000, "",
             "Tasks and results of tasks that there may be; the oldest result makes room for a new "
             "task.")
+    ].
+
+rpc() ->
+    [
+        row(rpc_allow, rpc_allow, all, "",
+            "What `rpc_call` and its relatives may call: `all`, `none`, or a list of `Module`, "
+            "`{Module, Function}`, `{Module, Function, Node}`, where `*` in a text stands for "
+            "anything: `[logger, {\"ml_*\", predict, \"*@gpu-1\"}]`. Nodes that no rule "
+            "allows cannot be connected either.")
     ].
 
 python() ->

@@ -24,6 +24,7 @@
     | ciphers
     | environment
     | hooks
+    | rpc_allow
     | bind.
 
 %% @doc The value in its one normal form: texts are UTF-8 binaries, an environment is an ordered
@@ -45,6 +46,7 @@ check(ciphers, Value) -> ciphers(texts(Value));
 check(environment, Value) when is_map(Value) -> environment(maps:to_list(Value), []);
 check(environment, Value) when is_list(Value) -> environment(Value, []);
 check(hooks, Value) when is_map(Value) -> hooks(Value);
+check(rpc_allow, Value) -> hornbeam_rpc_allow:check(Value);
 check(bind, Value) -> hornbeam_bind:check(Value);
 check(_, _) -> error.
 
@@ -63,6 +65,9 @@ expected(ciphers) ->
     <<"names of cipher suites (\"ECDHE-RSA-AES256-GCM-SHA384\") with colons between, or a list">>;
 expected(environment) -> <<"a map or list of names and values, both text, false to unset a name">>;
 expected(hooks) -> <<"a map of on_request => fun/1, on_response => fun/1, on_error => fun/2">>;
+expected(rpc_allow) ->
+    <<"all, none, or a list of Module, {Module, Function}, {Module, Function, Node}, each an atom "
+        "or text">>;
 expected(bind) -> <<"\"host:port\", \"[v6]:port\", a port, \"unix:/path\", or a list of these">>.
 
 shown_each(Atoms) -> [shown(Atom) || Atom <- Atoms].

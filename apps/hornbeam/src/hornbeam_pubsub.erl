@@ -10,14 +10,18 @@
 
 -export([publish/2, publish/3]).
 -export([subscribe/1, subscribe/2, unsubscribe/1, unsubscribe/2, subscribers/1]).
--export([deliver/2]).
+-export([deliver/2, announce/2]).
 -export([attach/3, detach/2, detach_all/1, tell/2, told/1, read/1]).
 -export_type([topic/0, channel/0, subscription/0]).
 
 -type topic() :: atom() | string() | binary().
 
 %% What can be subscribed to: a topic, or all topics that start so.
--type channel() :: {topic, binary()} | {prefix, binary()}.
+-type channel() ::
+    {topic, binary()}
+    | {prefix, binary()}
+    %% What this node alone tells, of itself: nobody can publish to it, no other node hears of it.
+    | {internal, binary()}.
 
 %% What a subscriber that reads from the log holds: see attach/3.
 -opaque subscription() ::
@@ -98,6 +102,14 @@ deliver(Topic, Message) ->
     case [{Channel, Rows} || Channel <- channels(Topic), Rows <- [rows(Channel)], Rows =/= []] of
         [] -> 0;
         Reached -> deliver(Topic, Message, Reached)
+    end.
+
+%% @doc Tell those who subscribe to an internal channel; how many subscriptions that were.
+-spec announce({internal, binary()}, term()) -> non_neg_integer().
+announce({internal, Name} = Channel, Message) ->
+    case rows(Channel) of
+        [] -> 0;
+        Rows -> deliver(Name, Message, [{Channel, Rows}])
     end.
 
 deliver(Topic, Message, Reached) ->

@@ -98,7 +98,7 @@ adopt(State0) ->
 
 count_prefix({prefix, Prefix}, Counts) ->
     maps:update_with(byte_size(Prefix), fun(N) -> N + 1 end, 1, Counts);
-count_prefix({topic, _}, Counts) ->
+count_prefix(_, Counts) ->
     Counts.
 
 set_prefixes(#state{prefixes = Prefixes} = State) ->
@@ -221,14 +221,14 @@ close(Channel, #state{prefixes = Prefixes} = State) ->
     ok = hornbeam_pubsub_relay:leave(Channel),
     with_prefixes(uncount_prefix(Channel, Prefixes), State).
 
-uncount_prefix({topic, _}, Counts) ->
-    Counts;
 uncount_prefix({prefix, Prefix}, Counts) ->
     Length = byte_size(Prefix),
     case Counts of
         #{Length := 1} -> maps:remove(Length, Counts);
         #{Length := N} -> Counts#{Length := N - 1}
-    end.
+    end;
+uncount_prefix(_, Counts) ->
+    Counts.
 
 sweep('$end_of_table', _) ->
     ok;

@@ -36,11 +36,15 @@ scope() ->
 
 %% @doc The node has a first subscription to the channel.
 -spec join(hornbeam_pubsub:channel()) -> ok.
+join({internal, _}) ->
+    ok;
 join(Channel) ->
     pg:join(?SCOPE, group(Channel), whereis(?MODULE)).
 
 %% @doc The node has no subscription to the channel any more.
 -spec leave(hornbeam_pubsub:channel()) -> ok.
+leave({internal, _}) ->
+    ok;
 leave(Channel) ->
     _ = pg:leave(?SCOPE, group(Channel), whereis(?MODULE)),
     ok.

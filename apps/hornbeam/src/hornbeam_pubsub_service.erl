@@ -7,7 +7,8 @@
 %%   topics.join    [Exchange, Kind, Topic]         for the WebSocket of that exchange
 %%   topics.leave   [Exchange, Kind, Topic]
 %%
-%% Kind is `topic' or `prefix'; all text is UTF-8.
+%% Kind is `topic' or `prefix', for subscribe also `internal', which has one topic: `nodes' that
+%% come and go (`hornbeam_nodes'). All text is UTF-8.
 -module(hornbeam_pubsub_service).
 -behaviour(hornbeam_service).
 
@@ -38,11 +39,10 @@ guarded(Serve) ->
 %% What other nodes may take: the caller must have the answer by its deadline.
 most(Timeout) -> max(1, Timeout - Timeout div 10).
 
+serve(<<"subscribe">>, [Id, <<"internal">>, <<"nodes">>], Worker) when is_integer(Id), Id > 0 ->
+    subscribe(Worker, Id, hornbeam_nodes:channel());
 serve(<<"subscribe">>, [Id, Kind, Topic], Worker) when is_integer(Id), Id > 0 ->
-    case hornbeam_worker_events:subscribe(events(Worker), Id, channel(Kind, Topic)) of
-        ok -> undefined;
-        {error, taken} -> throw({bad_term, <<"subscribe: the number is that of another topic">>})
-    end;
+    subscribe(Worker, Id, channel(Kind, Topic));
 serve(<<"unsubscribe">>, [Id], Worker) ->
     ok = hornbeam_worker_events:unsubscribe(events(Worker), Id),
     undefined;
@@ -53,6 +53,12 @@ serve(<<"topics.leave">>, [Exchange, Kind, Topic], Worker) ->
     undefined;
 serve(Service, _, _) ->
     throw({bad_term, <<Service/binary, ": arguments of other number or type than documented">>}).
+
+subscribe(Worker, Id, Channel) ->
+    case hornbeam_worker_events:subscribe(events(Worker), Id, Channel) of
+        ok -> undefined;
+        {error, taken} -> throw({bad_term, <<"subscribe: the number is that of another topic">>})
+    end.
 
 %% A stream that ends tells the worker and then takes its subscriptions back: one that was made
 %% after that is found by asking once more.

@@ -46,7 +46,15 @@
     %% The arguments are wrong, the text says which and what is expected: TermError.
     | {bad_term, Text :: binary()}
     %% A limit is reached and nothing was done: Overloaded.
-    | {overloaded, Resource :: binary(), Limit :: non_neg_integer()}.
+    | {overloaded, Resource :: binary(), Limit :: non_neg_integer()}
+    %% The operator does not allow it, the text says by which option: RemoteError, class `refused'.
+    | {refused, Text :: binary()}
+    %% There is no answer of the node, the text says why: NodeDown.
+    | {node_down, Node :: binary(), Text :: binary()}
+    %% No answer in time: CallTimeout.
+    | timeout
+    %% Code that was called elsewhere has raised: RemoteError.
+    | {raised, error | exit | throw, Reason :: term(), Stack :: list()}.
 
 %% Name and details of FAULT, PROTOCOL.md section 4.3. Terms that failed are there as text.
 -type fault() :: {Name :: binary(), Details :: map()}.
@@ -63,7 +71,11 @@ fault({error, Reason}) -> fault(return, Reason, []);
 fault({not_registered, Name}) -> {<<"not_registered">>, #{service => text(Name)}};
 fault({bad_term, Text}) -> {<<"bad_term">>, #{reason => Text}};
 fault({overloaded, Resource, Limit}) ->
-    {<<"overloaded">>, #{resource => Resource, limit => Limit}}.
+    {<<"overloaded">>, #{resource => Resource, limit => Limit}};
+fault({refused, Text}) -> {<<"refused">>, #{reason => Text}};
+fault({node_down, Node, Text}) -> {<<"node_down">>, #{node => Node, reason => Text}};
+fault(timeout) -> {<<"timeout">>, #{}};
+fault({raised, Class, Reason, Stack}) -> fault(Class, Reason, Stack).
 
 %% @doc The same for an exception.
 -spec fault(error | exit | throw | return, Reason :: term(), Stack :: list()) -> fault().

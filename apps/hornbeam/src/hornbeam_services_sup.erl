@@ -14,6 +14,7 @@ start_link() ->
 init([]) ->
     {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [
         #{id => cache, start => {hornbeam_cache_server, start_link, []}},
+        #{id => nodes, start => {hornbeam_nodes, start_link, []}},
         #{id => state_expiry, start => {hornbeam_state_expiry, start_link, []}},
         #{id => tasks, start => {hornbeam_tasks_sup, start_link, []}, type => supervisor}
         | messages()

@@ -32,6 +32,10 @@ init([]) ->
     _ = ets:new(hornbeam_cache, [named_table, public, {read_concurrency, true}]),
     _ = ets:new(hornbeam_cache_order, [named_table, public, ordered_set]),
     ok = hornbeam_state_table:new(state_limits()),
+    _ = ets:new(hornbeam_nodes, [named_table, public, {read_concurrency, true}]),
+    ok = hornbeam_names:init(),
+    {ok, RpcAllow} = hornbeam_options:value(rpc_allow, application:get_all_env(hornbeam)),
+    ok = hornbeam_rpc_allow:set(RpcAllow),
     _ = ets:new(hornbeam_certificates, [named_table, public, {read_concurrency, true}]),
     {ok, []}.
 

@@ -27,7 +27,7 @@ defaults_test() ->
         state_max_entries => 10000000, state_max_bytes => 1073741824,
         cache_max_entries => 100000, cache_max_bytes => 268435456,
         pubsub_backlog => 1024, pubsub_backlog_bytes => 16777216, pubsub_backlog_age => 30000,
-        task_result_ttl => 3600000, task_limit => 10000,
+        task_result_ttl => 3600000, task_limit => 10000, rpc_allow => all,
         pythonpath => [<<".">>], python => undefined,
         venv => undefined, env => [], lifespan => auto, ssl => false,
         websocket_timeout => 60000, websocket_max_frame_size => 16777216,
@@ -100,6 +100,7 @@ good() ->
         {websocket_timeout, 1, 1}, {websocket_timeout, infinity, infinity},
         {websocket_ping_interval, 1, 1}, {websocket_ping_interval, infinity, infinity},
         {websocket_max_frame_size, 1, 1}, {websocket_max_frame_size, 33554432, 33554432},
+        {rpc_allow, none, []}, {rpc_allow, [lists], [{<<"lists">>, <<"*">>, <<"*">>}]},
         {websocket_compress, true, true}, {hooks, #{}, #{}},
         {hooks, #{on_error => fun erlang:max/2}, #{on_error => fun erlang:max/2}}
     ].
@@ -130,6 +131,7 @@ bad() ->
         {env, "A=1"}, {env, #{a => "1"}}, {env, #{"A" => 1}}, {env, #{"A=B" => "1"}}, {env,
             #{"" => "1"}},
         {env, #{"A" => true}}, {env, [{"A", "1"}, {<<"A">>, "2"}]}, {env, [{"A", "1"} | x]},
+        {rpc_allow, lists}, {rpc_allow, "lists"}, {rpc_allow, [{lists}]},
         {loop, trio}, {lifespan_timeout, 0}, {lifespan_timeout, infinity},
         {max_concurrent, 0}, {max_concurrent, 65537}, {max_concurrent, infinity},
         {worker_class, "wsgi"}, {worker_class, tornado}, {lifespan, true}, {ssl, on},
