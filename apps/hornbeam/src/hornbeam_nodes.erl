@@ -36,7 +36,7 @@ is_in_reach(_) ->
             true;
         false ->
             {false, <<"this node has no name, so that it is part of no cluster: start it with "
-                "hornbeam --sname NAME (or --name NAME@HOST; in Erlang erl -sname NAME)">>}
+                "hornbeam --sname NAME@HOST (or --name; in Erlang erl -sname NAME)">>}
     end.
 
 %% @doc Why there may be no connection between the two nodes.

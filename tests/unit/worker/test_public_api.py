@@ -27,6 +27,8 @@ EXPECTED = {
     *("register_hook", "hook", "unregister_hook", "unhook", "call_timeout"),
     *("start", "Node"),
     *("execute", "execute_async", "await_result", "stream", "stream_async"),
+    *("rpc_call", "rpc_cast", "rpc_multicall", "node", "nodes", "connect", "disconnect", "ping"),
+    *("monitor_nodes", "NodeEvent"),
     *(name for name in vars(_state) if name.startswith("state_")),
 }
 
@@ -64,6 +66,22 @@ def test_state_outside_a_worker() -> None:
         pipeline.__exit__(None, None, None)
     with pytest.raises(RuntimeError, match="has not been sent"):
         pending.result()
+
+
+def test_rpc_outside_a_worker() -> None:
+    """Calls of other nodes raise NotConnected that names them; what is no list of arguments is a
+    TypeError first."""
+    call = ("worker@gpu", "lists", "reverse")
+    with pytest.raises(hornbeam_erlang.NotConnected, match=r"rpc_call\('worker@gpu', 'lists'"):
+        hornbeam_erlang.rpc_call(*call, [[1]], timeout_ms=100)
+    with pytest.raises(hornbeam_erlang.NotConnected, match=r"rpc_cast\('worker@gpu', 'lists'"):
+        hornbeam_erlang.rpc_cast(*call, [[1]])
+    with pytest.raises(hornbeam_erlang.NotConnected, match="monitor_nodes"):
+        hornbeam_erlang.monitor_nodes()
+    with pytest.raises(TypeError, match="args: got str, expected a list or tuple"):
+        hornbeam_erlang.rpc_call(*call, "text")
+    with pytest.raises(ValueError, match="rpc_multicall: timeout_ms is 0"):
+        hornbeam_erlang.rpc_multicall(["a@b"], "lists", "reverse", [[1]], 0)
 
 
 def test_operations_look_like_functions() -> None:
