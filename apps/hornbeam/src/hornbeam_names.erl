@@ -63,7 +63,7 @@ made() ->
     atomics:get(persistent_term:get(?COUNTER), 1).
 
 %% @doc How many may be.
--spec limit() -> pos_integer().
+-spec limit() -> ?LIMIT.
 limit() -> ?LIMIT.
 
 is_well_formed(node, Name) when byte_size(Name) =< ?LONGEST ->

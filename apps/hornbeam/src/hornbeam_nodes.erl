@@ -42,17 +42,14 @@ is_in_reach(_) ->
 %% @doc Why there may be no connection between the two nodes.
 -spec why(Node :: node(), Own :: node()) -> binary().
 why(Node, Own) ->
-    case {is_long(Node), is_long(Own)} of
-        {true, false} ->
-            <<"it has a long name, ", (atom_to_binary(Own))/binary, " a short one; such nodes do "
-                "not connect">>;
-        {false, true} ->
-            <<"it has a short name, ", (atom_to_binary(Own))/binary, " a long one; such nodes do "
-                "not connect">>;
-        _ ->
-            <<"no connection: it does not run, cannot be reached, has another cookie, or was just "
-                "lost">>
-    end.
+    iolist_to_binary(because(is_long(Node), is_long(Own), atom_to_binary(Own))).
+
+because(true, false, Own) ->
+    ["it has a long name, ", Own, " a short one; such nodes do not connect"];
+because(false, true, Own) ->
+    ["it has a short name, ", Own, " a long one; such nodes do not connect"];
+because(_, _, _) ->
+    "no connection: it does not run, cannot be reached, has another cookie, or was just lost".
 
 is_long(Node) ->
     [_, Host] = binary:split(atom_to_binary(Node), <<"@">>),

@@ -23,11 +23,14 @@
 -define(CAST_TIMEOUT, 5000).
 
 -type target() :: {node(), module(), Function :: atom(), Arguments :: [term()]}.
--type failure() ::
+%% Nothing was called.
+-type refusal() ::
     hornbeam_names:failure()
-    | timeout
     | {refused, Text :: binary()}
-    | {node_down, Node :: binary(), Text :: binary()}
+    | {node_down, Node :: binary(), Text :: binary()}.
+-type failure() ::
+    refusal()
+    | timeout
     | {raised, error | exit | throw, Reason :: term(), Stack :: list()}.
 
 -spec handle(hornbeam_service:arguments(), hornbeam_service:keywords(), Context) ->
@@ -58,7 +61,7 @@ with_target(Node, Module, Function, Arguments, Run) ->
     end.
 
 %% Whether it is allowed comes first: a name that is refused does not become an atom.
--spec target(term(), term(), term(), term()) -> {ok, target()} | failure().
+-spec target(term(), term(), term(), term()) -> {ok, target()} | refusal().
 target(Node, Module, Function, Arguments) when length(Arguments) =< ?MOST_ARGUMENTS ->
     case hornbeam_rpc_allow:is_call_allowed(Node, Module, Function) of
         true -> named([{node, Node}, {module, Module}, {function, Function}], Arguments, []);
