@@ -61,6 +61,19 @@ def protocol(text: str) -> object:
     return Atom("HTTP/" + text.removeprefix("HTTP/"))
 
 
+def rules(text: str) -> object:
+    """What may be called on which nodes: all, none, or rules with commas between."""
+    if text in ("all", "none"):
+        return Atom(text)
+    return [rule(each) for each in text.split(",")]
+
+
+def rule(text: str) -> tuple[str, ...]:
+    """MODULE, FUNCTION and NODE, which may be an address with colons; `*` for what is left out."""
+    parts = text.split(":", 2)
+    return (*parts, *["*"] * (3 - len(parts)))
+
+
 def one_of(name: str, help: str, *choices: str) -> Option:
     return Option(name, Atom, None, help, tuple(map(Atom, choices)))
 
@@ -124,12 +137,22 @@ SHARED = (
     Option("task_result_ttl", int, MS, "how long results of tasks are kept (3600000)"),
     Option("task_limit", int, N, "tasks and their results (10000)"),
 )
+NODES = (
+    Option(
+        "rpc_allow",
+        rules,
+        "RULES",
+        "what rpc_call may call: all, none, or MODULE[:FUNCTION[:NODE]],... with * for anything"
+        " (all)",
+    ),
+)
 GROUPS = {
     "HTTP": SERVER,
     "requests": REQUESTS,
     "workers": WORKERS,
     "ASGI and WebSocket": ASGI,
     "state, cache, topics and tasks": SHARED,
+    "other nodes": NODES,
 }
 
 

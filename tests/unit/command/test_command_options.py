@@ -59,6 +59,12 @@ def documented() -> dict[str, str]:
         (["--websocket-compress"], {"websocket_compress": True}),
         (["--env", "A=b=c", "--env", "D"], {"env": [("A", "b=c"), ("D", False)]}),
         (["--venv", "v"], {"venv": "v"}),
+        (["--rpc-allow", "none"], {"rpc_allow": Atom("none")}),
+        (["--rpc-allow", "lists"], {"rpc_allow": [("lists", "*", "*")]}),
+        (
+            ["--rpc-allow", "a:f,b*:*:n@::1"],
+            {"rpc_allow": [("a", "f", "*"), ("b*", "*", "n@::1")]},
+        ),
     ],
 )
 def test_types(argv: list[str], expected: dict[str, object]) -> None:
