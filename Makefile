@@ -6,6 +6,7 @@
 #   make test      EUnit, Common Test, pytest   make lint types xref dialyzer    the checks
 #   make chaos     kills under load, 30,000 clients that leave
 #   make matrix    every operation of hornbeam_erlang from everywhere
+#   make wheel     dist/*.whl: both halves in one package           make test-wheel    install it, run it
 #   make check     all checks                   make clean     remove what was built
 #
 # make run takes BIND (127.0.0.1:8000), APP (app:application), APP_DIR (examples/hello_wsgi when
@@ -29,7 +30,7 @@ APP ?= app:application
 ARGS ?=
 
 .PHONY: setup build build-erl build-py run test test-erl test-erl-unit test-ct test-py chaos matrix \
-	bench fmt fmt-erl fmt-py lint lint-erl lint-py types types-erl types-py dialyzer xref check clean
+	wheel test-wheel bench fmt fmt-erl fmt-py lint lint-erl lint-py types types-erl types-py dialyzer xref check clean
 
 setup:
 	@scripts/setup
@@ -58,6 +59,14 @@ test-ct: build
 
 test-py: build
 	@$(VENV)/python scripts/run_tests.py pytest
+
+wheel: build
+	@rm -rf build dist
+	@$(VENV)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@ls dist
+
+test-wheel: wheel
+	@HORNBEAM_WHEEL=dist $(VENV)/pytest -q --timeout=900 tests/live/test_wheel.py
 
 chaos: build
 	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE,test/leavers_SUITE
