@@ -109,6 +109,13 @@ WORKERS = (
     Option("max_requests_jitter", int, N, "a random number up to this is added (0)"),
     Option("venv", str, "DIR", "virtual environment of the workers (that of this command)"),
     Option(
+        "erlport",
+        str,
+        "MODULE",
+        "module that Erlang code may call as with ErlPort; may be repeated ([])",
+        repeats=True,
+    ),
+    Option(
         "env",
         variable,
         "NAME=VALUE",

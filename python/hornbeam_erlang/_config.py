@@ -31,6 +31,7 @@ class Config:
         lifespan: `auto` (when the application speaks it), `on` or `off`.
         lifespan_timeout: milliseconds for the startup, and for the shutdown.
         max_concurrent: exchanges the node opens at once, accepted WebSockets not counted.
+        erlport: whether instances of `hornbeam_erlport` may drive this worker; for both.
     """
 
     app: str
@@ -47,6 +48,7 @@ class Config:
     lifespan: str = "auto"
     lifespan_timeout: int = 30000
     max_concurrent: int = 1000
+    erlport: bool = False
 
 
 def parse_config(config: dict[Any, Any]) -> Config:
@@ -69,6 +71,7 @@ def parse_config(config: dict[Any, Any]) -> Config:
         lifespan=_get(config, b"lifespan", *_one_of("auto", "on", "off"), b"auto"),
         lifespan_timeout=_get(config, b"lifespan_timeout", *_MILLISECONDS, 30000),
         max_concurrent=_get(config, b"max_concurrent", *_CONCURRENT, 1000),
+        erlport=_get(config, b"erlport", "true or false", _flag, False),
     )
 
 

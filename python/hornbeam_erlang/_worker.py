@@ -123,6 +123,8 @@ def _prepare(hub: Hub, config: Config) -> None:
         except (OSError, ValueError) as exc:
             raise ProtocolError("bad_message", f"ledger of BOOT: {exc}") from exc
     connect(hub)
+    if config.erlport:
+        from . import erlport  # noqa: F401  # it registers what instances call
     sys.path[:0] = config.pythonpath
     sys.argv[:] = ["hornbeam"]
 

@@ -93,7 +93,7 @@ claim(Options, Config) ->
 
 claim_pool(Options, #{workers := Size} = Config) ->
     ok = configure(Config),
-    PoolConfig = maps:with([app, queue_limit, queue_timeout], Config),
+    PoolConfig = maps:with([app, queue_limit, queue_timeout, erlport], Config),
     Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
     case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of
         {ok, Supervisor} -> {ok, Pool, Supervisor};
@@ -157,6 +157,7 @@ boot(#{app := App, worker_class := Interface, workers := Size} = Config) ->
         <<"request_window">> => ?WINDOW,
         <<"heartbeat">> => ?HEARTBEAT,
         <<"multiprocess">> => Size > 1,
+        <<"erlport">> => maps:get(erlport, Config) =/= [],
         <<"loop">> => atom_to_binary(Loop),
         <<"lifespan">> => atom_to_binary(Lifespan),
         <<"lifespan_timeout">> => maps:get(lifespan_timeout, Config),

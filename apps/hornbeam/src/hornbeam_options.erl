@@ -55,6 +55,8 @@
     task_result_ttl := pos_integer(),
     task_limit := pos_integer(),
     rpc_allow := hornbeam_rpc_allow:allowed(),
+    %% Modules that Erlang code may call as ErlPort does.
+    erlport := [binary()],
     pythonpath := [binary()],
     python := binary() | undefined,
     venv := binary() | undefined,

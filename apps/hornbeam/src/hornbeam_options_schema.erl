@@ -174,6 +174,9 @@ python() ->
         "Environment variables of the workers, on top of the node's: names and values; `false` "
         "unsets one."),
     [
+        row(erlport, texts, [], "",
+            "Python modules, with those below them, whose functions Erlang code may call as it "
+            "calls an instance of ErlPort, see [interop](docs/guides/interop.md); `\"*\"` is all."),
         row(pythonpath, texts, ["."], "",
             "Folders that are put before Python's own on `sys.path`."),
         row(python, optional_text, undefined, "",

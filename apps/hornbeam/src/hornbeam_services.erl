@@ -33,6 +33,8 @@ services() ->
         <<"cache.get">> => {inline, hornbeam_cache_service},
         <<"cache.stats">> => {inline, hornbeam_cache_service},
         <<"cache.store">> => {process, hornbeam_cache_service},
+        <<"erlport.call">> => {process, hornbeam_erlport_service},
+        <<"erlport.cast">> => {inline, hornbeam_erlport_service},
         <<"hooks">> => {inline, hornbeam_hooks_table},
         <<"nodes.connect">> => {process, hornbeam_nodes_service},
         <<"nodes.disconnect">> => {process, hornbeam_nodes_service},
