@@ -5,7 +5,7 @@
 %% Pure but for the clock of Cowboy's `date'; runs in the connection process.
 -module(hornbeam_response).
 
--export([whole/4, head/3, data/2, file/2, fin/3, push/3, refuse/3, failed/2, early/3]).
+-export([whole/4, head/3, data/2, last/3, file/2, fin/3, push/3, refuse/3, failed/2, early/3]).
 -export_type([context/0]).
 
 %% What the response depends on.
@@ -75,9 +75,14 @@ closing(Headers, _) ->
     Headers.
 
 %% @doc A piece of the body; nothing when the response has none.
--spec data(binary(), HasBody :: boolean()) -> cowboy_stream:commands().
+-spec data(iodata(), HasBody :: boolean()) -> cowboy_stream:commands().
 data(Data, true) -> [{data, nofin, Data}];
 data(_, false) -> [].
+
+%% @doc The last piece, in one write with the end of the body.
+-spec last(iodata(), HasBody :: boolean(), context()) -> cowboy_stream:commands().
+last(_, false, Context) -> ending(Context);
+last(Data, true, Context) -> [{data, fin, Data} | ending(Context)].
 
 %% @doc A part of a file, sent by the kernel.
 -spec file({binary(), non_neg_integer(), pos_integer()}, HasBody :: boolean()) ->

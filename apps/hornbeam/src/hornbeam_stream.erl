@@ -47,11 +47,8 @@
     %% the worker process and the exchange, as soon as they are known
     worker = undefined :: undefined | pid(),
     exchange = 0 :: non_neg_integer(),
-    %% bytes of the response the worker is owed; whether a message to ourselves will grant them
-    owed = 0 :: non_neg_integer(),
-    granting = false :: boolean(),
-    %% HTTP/2: Cowboy's buffers that are full; nothing is granted meanwhile
-    full = [] :: [atom()],
+    %% of a response that streams, or may
+    flow = undefined :: undefined | hornbeam_response_flow:flow(),
     has_body = true :: boolean()
 }).
 
@@ -190,23 +187,19 @@ info(_, _, refused) ->
     {[], refused};
 info(_, Message, {websocket, Socket}) ->
     websocket(hornbeam_websocket_stream:info(Message, Socket));
+info(_, {hornbeam, Worker, Id, {data, Data}}, #stream{phase = streaming} = Stream) ->
+    answered(pieces(Data, Stream#stream{worker = Worker, exchange = Id}));
 info(_, {hornbeam, Worker, Id, Event}, #stream{phase = Phase} = Stream) when Phase =/= closed ->
     answered(event(Event, Stream#stream{worker = Worker, exchange = Id}));
-info(_, sent, Stream) ->
-    {[], grant(Stream)};
+info(_, sent, #stream{phase = streaming, flow = Flow} = Stream) ->
+    {[], grant(hornbeam_response_flow:sent(Flow), Stream)};
 info(StreamID, body_ended, #stream{body = Body} = Stream) ->
     case hornbeam_request_body:is_done(Body) of
         true -> {[], Stream};
         false -> data(StreamID, fin, <<>>, Stream)
     end;
-info(_, {alarm, Buffer, on}, #stream{full = Full} = Stream) ->
-    {[], Stream#stream{full = [Buffer | Full]}};
-info(_, {alarm, Buffer, off}, #stream{full = Full, granting = Granting} = Stream0) ->
-    Stream = Stream0#stream{full = lists:delete(Buffer, Full)},
-    case Granting of
-        true -> {[], Stream};
-        false -> {[], grant(Stream)}
-    end;
+info(_, {alarm, Buffer, OnOff}, Stream) ->
+    {[], grant(hornbeam_response_flow:alarm(Buffer, OnOff, flow(Stream)), Stream)};
 info(_, body_deadline, #stream{to = To, phase = Phase, body = Body0, edge = Edge} = Stream) ->
     #{body_timeout := Timeout} = Edge,
     case hornbeam_request_body:deadline(Phase =:= gathering, To, Timeout, Body0) of
@@ -253,14 +246,8 @@ ended(Id, Reason, #stream{context = #{version := 'HTTP/2'}, edge = Edge, to = To
 ended(StreamID, _, _) ->
     hornbeam_http1_turn:ended(StreamID).
 
-%% What we sent to ourselves would be for a stream that Cowboy does not know any more.
-forget_grant(#stream{granting = false}) ->
-    ok;
-forget_grant(#stream{to = To}) ->
-    receive
-        {To, sent} -> ok
-    after 0 -> ok
-    end.
+forget_grant(#stream{flow = undefined}) -> ok;
+forget_grant(#stream{to = To, flow = Flow}) -> hornbeam_response_flow:forget(To, Flow).
 
 -spec early_error(
     cowboy_stream:streamid(),
@@ -317,9 +304,7 @@ event({head, Status, Headers}, #stream{phase = waiting} = Stream0) ->
     Stream = #stream{context = #{method := Method} = Context} = unread(Stream0),
     HasBody = Method =/= <<"HEAD">> andalso Status =/= 204 andalso Status =/= 304,
     {hornbeam_response:head(Status, Headers, Context),
-        Stream#stream{phase = streaming, has_body = HasBody}};
-event({data, Data}, #stream{has_body = HasBody} = Stream) ->
-    {hornbeam_response:data(Data, HasBody), owe(byte_size(Data), Stream)};
+        Stream#stream{phase = streaming, has_body = HasBody, flow = flow(Stream)}};
 event({file, Path, Offset, Bytes}, #stream{has_body = HasBody} = Stream) ->
     {hornbeam_response:file({Path, Offset, Bytes}, HasBody), Stream};
 event({fin, Trailers}, #stream{has_body = HasBody, context = Context} = Stream) ->
@@ -347,23 +332,35 @@ unread(#stream{body = Body, context = Context} = Stream) ->
         false -> Stream#stream{context = Context#{close := true}}
     end.
 
-%% Credit goes back in quarters of the window, not per chunk, and when the bytes have left:
-%% Cowboy's sending blocks until the kernel has taken them, so a message to ourselves is read
-%% after that.
-owe(N, #stream{owed = Owed, granting = false, edge = #{response_window := Window}} = Stream) when
-    (Owed + N) * 4 >= Window
-->
-    self() ! {Stream#stream.to, sent},
-    Stream#stream{owed = Owed + N, granting = true};
-owe(N, #stream{owed = Owed} = Stream) ->
-    Stream#stream{owed = Owed + N}.
+%% Over HTTP/2 Cowboy gathers, and the mailbox holds what is for other streams.
+pieces(Data, #stream{context = #{version := 'HTTP/2'}} = Stream) ->
+    piece(Data, Stream);
+pieces(First, #stream{to = To, worker = Worker, exchange = Id} = Stream) ->
+    case hornbeam_response_flow:gather(To, Worker, Id, First) of
+        {Data, none} ->
+            piece(Data, Stream);
+        {Data, {event, {fin, Trailers}}} when map_size(Trailers) =:= 0 ->
+            #stream{has_body = HasBody, context = Context} = Stream,
+            {hornbeam_response:last(Data, HasBody, Context), Stream#stream{phase = closed}};
+        {Data, {event, Event}} ->
+            {Commands, Sent} = piece(Data, Stream),
+            prepend(Commands, event(Event, Sent))
+    end.
 
-grant(#stream{phase = streaming, full = [], owed = Owed} = Stream) when Owed > 0 ->
-    #stream{worker = Worker, exchange = Id} = Stream,
-    ok = hornbeam_worker:credit(Worker, Id, Owed),
-    Stream#stream{owed = 0, granting = false};
-grant(Stream) ->
-    Stream#stream{granting = false}.
+piece(Data, #stream{to = To, has_body = HasBody, flow = Flow} = Stream) ->
+    Owing = hornbeam_response_flow:owe(iolist_size(Data), To, Flow),
+    {hornbeam_response:data(Data, HasBody), Stream#stream{flow = Owing}}.
+
+flow(#stream{flow = undefined, edge = #{response_window := Window}}) ->
+    hornbeam_response_flow:new(Window);
+flow(#stream{flow = Flow}) ->
+    Flow.
+
+grant({0, Flow}, Stream) ->
+    Stream#stream{flow = Flow};
+grant({N, Flow}, #stream{worker = Worker, exchange = Id} = Stream) ->
+    ok = hornbeam_worker:credit(Worker, Id, N),
+    Stream#stream{flow = Flow}.
 
 %%% What goes wrong
 

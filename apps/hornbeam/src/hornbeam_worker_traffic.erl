@@ -3,9 +3,8 @@
 %% pool.
 %%
 %% Runs in the worker process (`hornbeam_worker_proc', which knows when a worker may have
-%% traffic). The rules are in `hornbeam_exchanges' and `hornbeam_calls'; here their effects are
-%% carried out: answers go straight to the streams, what was not started goes back to the queue,
-%% slots are released before the queue is told.
+%% traffic). The rules are in `hornbeam_exchanges' and `hornbeam_calls', their effects are carried
+%% out by `hornbeam_worker_effects'.
 -module(hornbeam_worker_traffic).
 
 -export([new/3, renew/1]).
@@ -232,26 +231,8 @@ sent_at(Id, Sent, Default) ->
         {Newer, []} -> {Default, Newer}
     end.
 
-%% How many requests were answered: slots released, less what was handed back.
 carry_out(Effects, #traffic{pool = Pool, index = Index}) ->
-    {Released, Requeued} = perform(Effects, 0, []),
-    Waiting = hornbeam_pool:release(Index, Released, Pool),
-    ok = hornbeam_queue:requeue(lists:reverse(Requeued), Pool),
-    _ = Waiting andalso Requeued =:= [] andalso hornbeam_queue:capacity(Pool),
-    Released - length(Requeued).
-
-perform([{event, {Connection, _} = To, Id, Event} | Rest], Released, Requeued) ->
-    Connection ! {To, {hornbeam, self(), Id, Event}},
-    perform(Rest, Released, Requeued);
-perform([{event, Connection, Id, Event} | Rest], Released, Requeued) ->
-    Connection ! {hornbeam, self(), Id, Event},
-    perform(Rest, Released, Requeued);
-perform([released | Rest], Released, Requeued) ->
-    perform(Rest, Released + 1, Requeued);
-perform([{requeue, To, Request} | Rest], Released, Requeued) ->
-    perform(Rest, Released, [{To, Request} | Requeued]);
-perform([], Released, Requeued) ->
-    {Released, Requeued}.
+    hornbeam_worker_effects:carry_out(Effects, Index, Pool).
 
 %%% Calls
 

@@ -102,6 +102,12 @@ ends() ->
             hornbeam_response:fin(Given, HasBody, context())
         )}
      || {Name, Given, HasBody, Commands} <- Table
+    ] ++ [
+        {"the last piece ends the body, where there is one", ?_assertEqual(
+            Commands ++ [{set_options, #{idle_timeout => 2000}}, stop],
+            hornbeam_response:last([<<"a">> | <<"b">>], HasBody, context())
+        )}
+     || {HasBody, Commands} <- [{true, [{data, fin, [<<"a">> | <<"b">>]}]}, {false, []}]
     ].
 
 served_headers() ->
