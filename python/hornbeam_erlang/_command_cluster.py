@@ -197,17 +197,28 @@ def cookie_variables(arguments: argparse.Namespace) -> Iterator[dict[str, str | 
     if not is_distributed(arguments):
         yield {_cookie.VARIABLE: None}
         return
-    home = str(Path.home())
     cookie, is_at_home = _cookie.chosen(arguments.cookie_file, os.environ.get(_cookie.VARIABLE))
-    interface = dist_interface(arguments)
-    always: dict[str, str | None] = {_cookie.VARIABLE: None}
-    if interface is not None and interface.is_loopback and "ERL_EPMD_ADDRESS" not in os.environ:
-        always["ERL_EPMD_ADDRESS"] = str(interface)
+    always: dict[str, str | None] = {_cookie.VARIABLE: None, **epmd_variables(arguments)}
     if is_at_home:
-        yield {**always, "HOME": home}
+        yield {**always, "HOME": str(Path.home())}
         return
+    with home_with(cookie) as home:
+        yield {**always, **home}
+
+
+def epmd_variables(arguments: argparse.Namespace) -> dict[str, str]:
+    """An EPMD that is started for a node on loopback listens there, too."""
+    interface = dist_interface(arguments)
+    if interface is not None and interface.is_loopback and "ERL_EPMD_ADDRESS" not in os.environ:
+        return {"ERL_EPMD_ADDRESS": str(interface)}
+    return {}
+
+
+@contextmanager
+def home_with(cookie: str) -> Iterator[dict[str, str]]:
+    """A home directory that holds nothing but the cookie, for as long as the emulator starts."""
     with TemporaryDirectory(prefix="hornbeam-") as private:
         file = Path(private) / _cookie.FILE_NAME
         file.touch(0o600)
         file.write_text(cookie, encoding="ascii")
-        yield {**always, "HOME": private, "HORNBEAM_HOME": home}
+        yield {"HOME": private, "HORNBEAM_HOME": str(Path.home())}

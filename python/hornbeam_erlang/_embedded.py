@@ -17,12 +17,14 @@ from typing import Any
 
 from . import _calls
 from ._client import Client, attached
+from ._node_name import Distribution, distribution
 from ._node_process import NodeProcess
 from ._wire import ProtocolError
 from .errors import NotConnected, StartFailed
 from .terms import Atom
 
 STOP_SECONDS = 5.0
+WORDS = ("all", "none", "infinity")  # values of options that Erlang has as atoms
 ENDED = "its node has ended: start another one with hornbeam_erlang.start()"
 
 _lock = threading.RLock()
@@ -35,9 +37,19 @@ class Node:
 
     Attributes:
         pid: of the emulator, as the operating system knows it.
+        name: `name@host`, as other nodes call it; None when none can connect.
+        cookie: what they must know for that; None without a name.
     """
 
-    def __init__(self, process: NodeProcess, client: Client, given: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        process: NodeProcess,
+        client: Client,
+        distribution: Distribution,
+        given: dict[str, Any],
+    ) -> None:
+        self.name = distribution.name
+        self.cookie = distribution.cookie
         self._process = process
         self._client = client
         self._given = given
@@ -85,11 +97,14 @@ class Node:
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
-        return f"<hornbeam node, process {self.pid}, {state}>"
+        return f"<hornbeam node {self.name or 'without a name'}, process {self.pid}, {state}>"
 
 
 def start(
     *,
+    name: str | None = None,
+    cookie: str | None = None,
+    interface: str | None = None,
     threads: int = 4,
     log: str | os.PathLike[str] | None = None,
     emulator_flags: Sequence[str] = (),
@@ -101,20 +116,31 @@ def start(
     While it runs, `start` with the same arguments returns the same node.
 
     Args:
+        name: makes the node one of a cluster: `name` on loopback, or `name@host` with an address
+            or a full host name. Without it there is no distribution.
+        cookie: what other nodes must know to connect; without it that of the variable
+            HORNBEAM_COOKIE, else a random one.
+        interface: address on which other nodes connect; without it that in the name, every one for
+            a host name.
         threads: how many run handlers that this program registers, at once, >= 1.
         log: file that the output of the node is added to; without it the logger `hornbeam.node`
             gets it.
         emulator_flags: for erl, for example `("+S", "1:1")`.
-        options: options of the node, such as `state_max_entries`; `math.inf` is `infinity`.
+        options: options of the node, such as `state_max_entries=1000` or `rpc_allow="none"`;
+            `math.inf` is `infinity`.
 
     Raises:
         StartFailed: there is no erl on PATH, an option is wrong, or the node has ended.
         RuntimeError: this process is connected to a node already.
+        ValueError: an argument cannot be.
     """
     global _node
     if threads < 1:
         raise ValueError(f"start: threads is {threads}, expected 1 or more")
-    given = {"threads": threads, "log": log, "emulator_flags": tuple(emulator_flags), **options}
+    flags = tuple(emulator_flags)
+    fixed = {"threads": threads, "log": log, "emulator_flags": flags}
+    given = {"name": name, "cookie": cookie, "interface": interface, **fixed, **options}
+    asked = distribution(name, cookie, interface)
     with _lock:
         if _node is not None and _node.is_running:
             return _again(_node, given)
@@ -122,8 +148,11 @@ def start(
             _node.stop()
         if _calls.connection() is not None:
             raise RuntimeError("start: this process is connected to a node already")
-        process = NodeProcess(_sendable(options), given["emulator_flags"], log)
-        _node = Node(process, _attach(process, threads), given)
+        with asked.variables() as variables:
+            flags = (*asked.flags(), *flags)
+            process = NodeProcess(_sendable(options), flags, variables, log)
+            client = _attach(process, threads, asked.name or "of this program")
+        _node = Node(process, client, asked, given)
         return _node
 
 
@@ -136,12 +165,17 @@ def _again(node: Node, given: dict[str, Any]) -> Node:
 
 
 def _sendable(options: dict[str, Any]) -> dict[str, Any]:
-    infinity = Atom("infinity")
-    return {name: infinity if value == math.inf else value for name, value in options.items()}
+    return {name: _word(value) for name, value in options.items()}
 
 
-def _attach(process: NodeProcess, threads: int) -> Client:
-    client = Client(process.read_fd, process.write_fd, threads, "of this program", ENDED)
+def _word(value: Any) -> Any:
+    if isinstance(value, float) and value == math.inf:
+        return Atom("infinity")
+    return Atom(value) if isinstance(value, str) and value in WORDS else value
+
+
+def _attach(process: NodeProcess, threads: int, name: str) -> Client:
+    client = Client(process.read_fd, process.write_fd, threads, name, ENDED)
     try:
         client.attach()
     except BaseException as exc:

@@ -14,7 +14,7 @@ import os
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from . import codec
@@ -26,9 +26,9 @@ TAIL_LINES = 20  # of its output, for the error when it does not start
 REAP_SECONDS = 1.0
 MOST_SCHEDULERS = 4  # each costs memory and time at the start, and one program keeps few busy
 
-# Nobody at a terminal, no distribution, no start of SASL; schedulers sleep when idle.
+# Nobody at a terminal, no start of SASL; schedulers sleep when idle.
 FLAGS = (
-    *("-noinput", "-boot", "start_clean", "-start_epmd", "false", "+B", "i"),
+    *("-noinput", "-boot", "start_clean", "+B", "i"),
     *("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none", "-kernel", "logger"),
 )
 HANDLER = "[{{handler,default,logger_std_h,#{{config=>#{{type=>standard_error}}{}}}}}]"
@@ -50,6 +50,7 @@ class NodeProcess:
     Args:
         options: of the node, by name.
         flags: further flags of the emulator.
+        variables: changes of its environment, None for one to unset.
         output: file that its output is added to; None: it is logged.
 
     Attributes:
@@ -62,8 +63,10 @@ class NodeProcess:
         self,
         options: dict[str, object],
         flags: Sequence[str],
+        variables: Mapping[str, str | None],
         output: str | os.PathLike[str] | None,
     ) -> None:
+        self._variables = variables
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._output = output
         self._reader: threading.Thread | None = None
@@ -91,8 +94,9 @@ class NodeProcess:
         # In the environment, which other users cannot read.
         variables = {
             **os.environ,
-            VARIABLE: codec.encode((*fds, options)).hex(),
             "ERL_CRASH_DUMP_SECONDS": "0",
+            **self._variables,
+            VARIABLE: codec.encode((*fds, options)).hex(),
         }
         with contextlib.ExitStack() as files:
             output: IO[bytes] | int = subprocess.PIPE
@@ -104,7 +108,7 @@ class NodeProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=variables,
+                env={name: value for name, value in variables.items() if value is not None},
                 pass_fds=fds,
                 process_group=0,
             )

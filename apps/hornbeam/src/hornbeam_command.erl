@@ -7,7 +7,7 @@
 %% that the command holds open: at its end the command is gone, and the node follows it.
 -module(hornbeam_command).
 
--export([main/0]).
+-export([main/0, restore_home/0]).
 
 -define(VARIABLE, "HORNBEAM_COMMAND").
 
@@ -20,7 +20,9 @@ main() ->
     _ = spawn(fun() -> watch(App, Options) end),
     ok.
 
-%% The emulator has read its cookie from a home directory of its own; the workers have the user's.
+%% @doc The emulator has read its cookie from a home directory of its own; what it starts has the
+%% user's.
+-spec restore_home() -> ok.
 restore_home() ->
     case os:getenv("HORNBEAM_HOME") of
         false ->

@@ -22,6 +22,7 @@
 %% @doc Called by `erl -s hornbeam_embedded main'; returns at once.
 -spec main() -> ok.
 main() ->
+    ok = hornbeam_command:restore_home(),
     Request = request(),
     _ = spawn(?MODULE, watch, [Request]),
     ok.
