@@ -85,6 +85,7 @@
     pubsub_backlog_age := pos_integer(),
     task_result_ttl := pos_integer(),
     task_limit := pos_integer(),
+    rpc_allow := hornbeam_rpc_allow:allowed(),
     _ => _
 }.
 
