@@ -226,7 +226,9 @@ stop_children() ->
 -spec info() ->
     #{status := stopped}
     | #{status := running, app := binary(), addresses := [binary()], open := integer(),
-        queued := integer(), websockets := non_neg_integer(), workers := [map()]}.
+        queued := integer(), websockets := non_neg_integer(), workers := [map()],
+        %% The hornbeam nodes of the cluster, with this one.
+        cluster := #{node() => #{hooks := [binary()], functions := [binary()]}}}.
 info() ->
     case hornbeam_pool:lookup(?NAME) of
         error ->
@@ -241,7 +243,8 @@ info() ->
                 open => hornbeam_pool:open_count(Pool),
                 queued => hornbeam_pool:queued(Pool),
                 websockets => lists:sum([N || #{websockets := N} <- Workers]),
-                workers => Workers
+                workers => Workers,
+                cluster => hornbeam_cluster:nodes()
             }
     end.
 

@@ -7,7 +7,9 @@
 %% that a call back into a worker that waits runs on the thread that waits.
 -module(hornbeam_caller).
 
--export([call/4, cast/3, hook/3, stream/4, outcome/1, chain/0, set_chain/1]).
+-export([call/4, cast/3, hook/4, stream/4, stream_encoded/4, in_time/3]).
+-export([outcome/1, encoded/1, chain/0, set_chain/1]).
+-export_type([watch/0]).
 -export_type([chain/0, fault/0, answer/0]).
 
 -include("hornbeam_wire.hrl").
@@ -22,6 +24,9 @@
 %% What the worker process sends to the alias.
 -type answer() :: {result, Payload :: binary()} | {fault, Name :: binary(), Payload :: binary()}.
 
+%% A monitor of whoever wants the result: when it has gone the call is revoked.
+-type watch() :: reference() | none.
+
 %% Items that a stream may send before more are granted (PROTOCOL.md, section 4.3).
 -define(WINDOW, 16).
 
@@ -33,7 +38,7 @@ call(Worker, Service, Arguments, Timeout) ->
             Ref = monitor(process, Worker, [{alias, reply_demonitor}]),
             Call = {call, {alias, Ref}, chain(), Timeout, Service, Payload},
             Worker ! {hornbeam_calls, Call},
-            outcome(await(Ref, Worker, Timeout));
+            outcome(await(Ref, Worker, Timeout, none));
         {error, too_large} ->
             {error, too_large}
     end.
@@ -50,37 +55,82 @@ cast(Worker, Service, Arguments) ->
     end.
 
 %% @doc A call of a handler that `hornbeam_hooks_table' chose; the answer is not decoded.
--spec hook(pid(), {Service :: binary(), Payload :: binary()}, pos_integer()) ->
+-spec hook(pid(), {Service :: binary(), Payload :: binary()}, pos_integer(), watch()) ->
     answer() | {error, timeout | node_down}.
-hook(Worker, {Service, Payload}, Timeout) ->
+hook(Worker, {Service, Payload}, Timeout, Watch) ->
     Ref = monitor(process, Worker, [{alias, reply_demonitor}]),
     Worker ! {hornbeam_calls, {hook, ?CALL, {alias, Ref}, chain(), Timeout, Service, Payload}},
-    await(Ref, Worker, Timeout).
+    await(Ref, Worker, Timeout, Watch).
 
-await(Ref, Worker, Timeout) ->
+await(Ref, Worker, Timeout, Watch) ->
     receive
         {Ref, Answer} -> Answer;
-        {'DOWN', Ref, process, _, _} -> {error, node_down}
-    after Timeout ->
-        %% From here on the alias is dead: an answer on its way is dropped.
-        _ = demonitor(Ref, [flush]),
-        Worker ! {hornbeam_calls, {revoke, {alias, Ref}}},
-        receive
-            {Ref, Answer} -> Answer
-        after 0 -> {error, timeout}
-        end
+        {'DOWN', Ref, process, _, _} -> {error, node_down};
+        {'DOWN', Watch, process, _, _} -> revoked(Ref, Worker)
+    after Timeout -> revoked(Ref, Worker)
     end.
+
+%% From here on the alias is dead: an answer on its way is dropped.
+revoked(Ref, Worker) ->
+    _ = demonitor(Ref, [flush]),
+    Worker ! {hornbeam_calls, {revoke, {alias, Ref}}},
+    receive
+        {Ref, Answer} -> Answer
+    after 0 -> {error, timeout}
+    end.
+
+%% @doc Run in a process of its own that is killed at the deadline, or when the watched one goes.
+-spec in_time(fun(() -> Result), pos_integer(), watch()) -> Result | answer() | {error, timeout}.
+in_time(Run, Timeout, Watch) ->
+    Caller = alias([reply]),
+    {Pid, Monitor} = spawn_monitor(fun() -> Caller ! {Caller, Run()} end),
+    receive
+        {Caller, Result} ->
+            _ = demonitor(Monitor, [flush]),
+            Result;
+        {'DOWN', Monitor, process, _, Reason} ->
+            _ = unalias(Caller),
+            hornbeam_task:killed(Reason);
+        {'DOWN', Watch, process, _, _} ->
+            given_up(Caller, Pid, Monitor)
+    after Timeout ->
+        given_up(Caller, Pid, Monitor)
+    end.
+
+given_up(Caller, Pid, Monitor) ->
+    _ = unalias(Caller),
+    _ = demonitor(Monitor, [flush]),
+    true = exit(Pid, kill),
+    {error, timeout}.
 
 %% @doc The same for a stream: Fun folds the items until it says stop. Timeout is for each item.
 -spec stream(pid(), {Service :: binary(), Payload :: binary()}, pos_integer(), {Fun, Acc}) ->
     {ok, Acc} | {error, fault()}
 when
     Fun :: fun((term(), Acc) -> {ok, Acc} | {stop, Acc}).
-stream(Worker, {Service, Payload}, Timeout, {Fun, Acc}) ->
+stream(Worker, Call, Timeout, {Fun, Acc}) ->
+    Decoded = fun(Payload, Before) ->
+        case hornbeam_wire:decode_value(Payload) of
+            {ok, Item} -> Fun(Item, Before);
+            {error, bad_term} = Error -> Error
+        end
+    end,
+    case stream_encoded(Worker, Call, {Timeout, none}, {Decoded, Acc}) of
+        {ok, _} = Folded -> Folded;
+        Answer -> outcome(Answer)
+    end.
+
+%% @doc The same with items, and an answer that is a failure, as they came.
+-spec stream_encoded(pid(), {Service :: binary(), Payload :: binary()}, Limits, {Fun, Acc}) ->
+    {ok, Acc} | answer() | {error, fault()}
+when
+    Limits :: {Timeout :: pos_integer(), watch()},
+    Fun :: fun((binary(), Acc) -> {ok, Acc} | {stop, Acc} | {error, bad_term}).
+stream_encoded(Worker, {Service, Payload}, {Timeout, _} = Limits, {Fun, Acc}) ->
     Ref = monitor(process, Worker, [{alias, explicit_unalias}]),
     Worker ! {hornbeam_calls, {hook, ?STREAM, {alias, Ref}, chain(), Timeout, Service, Payload}},
     try
-        fold(Ref, {Worker, Timeout}, 0, Fun, Acc)
+        fold(Ref, {Worker, Limits}, 0, Fun, Acc)
     after
         _ = unalias(Ref),
         _ = demonitor(Ref, [flush]),
@@ -89,24 +139,21 @@ stream(Worker, {Service, Payload}, Timeout, {Fun, Acc}) ->
         flush(Ref)
     end.
 
-fold(Ref, {Worker, Timeout} = From, Used, Fun, Acc) ->
+fold(Ref, {Worker, {Timeout, Watch}} = From, Used, Fun, Acc) ->
     receive
         {Ref, {item, Payload}} -> folded(Payload, Ref, From, Used + 1, Fun, Acc);
         {Ref, {result, _}} -> {ok, Acc};
-        {Ref, Answer} -> outcome(Answer);
-        {'DOWN', Ref, process, Worker, _} -> {error, node_down}
+        {Ref, Answer} -> Answer;
+        {'DOWN', Ref, process, Worker, _} -> {error, node_down};
+        {'DOWN', Watch, process, _, _} -> {ok, Acc}
     after Timeout -> {error, timeout}
     end.
 
 folded(Payload, Ref, {Worker, _} = From, Used, Fun, Acc) ->
-    case hornbeam_wire:decode_value(Payload) of
-        {ok, Item} ->
-            case Fun(Item, Acc) of
-                {ok, Next} -> fold(Ref, From, grant(Used, Ref, Worker), Fun, Next);
-                {stop, Next} -> {ok, Next}
-            end;
-        {error, bad_term} = Error ->
-            Error
+    case Fun(Payload, Acc) of
+        {ok, Next} -> fold(Ref, From, grant(Used, Ref, Worker), Fun, Next);
+        {stop, Next} -> {ok, Next};
+        {error, bad_term} = Error -> Error
     end.
 
 %% Half a window at a time.
@@ -135,6 +182,12 @@ outcome({fault, Name, Payload}) ->
     end;
 outcome({error, _} = Error) ->
     Error.
+
+%% @doc The same, still encoded.
+-spec encoded(answer() | {error, timeout | node_down}) -> answer().
+encoded({error, timeout}) -> {fault, <<"timeout">>, term_to_binary(#{})};
+encoded({error, node_down}) -> hornbeam_services:node_down();
+encoded(Answer) -> Answer.
 
 %% @doc For which calls of workers this process works; set in the process of a service.
 -spec chain() -> chain().

@@ -6,7 +6,7 @@
 -module(hornbeam_functions).
 -behaviour(hornbeam_service).
 
--export([register/2, register/3, unregister/1, run/2]).
+-export([register/2, register/3, unregister/1, names/0, is_registered/1, run/2, call_here/4]).
 -export([handle/3]).
 -export_type([name/0]).
 
@@ -26,13 +26,24 @@ register(Name, Module, Function) when is_atom(Module), is_atom(Function) ->
     insert(Name, {Module, Function}).
 
 insert(Name, What) ->
-    true = ets:insert(?TABLE, {key(Name), What}),
-    ok.
+    Key = key(Name),
+    true = ets:insert(?TABLE, {Key, What}),
+    hornbeam_cluster:changed([{function, Key}]).
 
 -spec unregister(name()) -> ok.
 unregister(Name) ->
-    true = ets:delete(?TABLE, key(Name)),
-    ok.
+    Key = key(Name),
+    true = ets:delete(?TABLE, Key),
+    hornbeam_cluster:changed([{function, Key}]).
+
+%% @doc What is registered on this node.
+-spec names() -> [binary()].
+names() ->
+    [Name || {Name, _} <- ets:tab2list(?TABLE)].
+
+-spec is_registered(binary()) -> boolean().
+is_registered(Name) ->
+    ets:member(?TABLE, Name).
 
 %% Python's names are text; they never become atoms.
 key(Name) when is_atom(Name) -> atom_to_binary(Name);
@@ -52,10 +63,31 @@ outcome({error, Reason}) -> {error, Reason};
 outcome(Value) -> {ok, Value}.
 
 -spec handle(hornbeam_service:arguments(), hornbeam_service:keywords(), Context) ->
-    {ok, term()} | {error, term()} | {not_registered, term()} | {bad_term, binary()}
+    {ok, term()} | {error, term()} | {encoded, hornbeam_caller:answer()}
+    | {not_registered, term()} | {bad_term, binary()}
 when
     Context :: hornbeam_service:context().
-handle([Name, Arguments], _, _) when is_list(Arguments) ->
-    run(Name, Arguments);
+handle([Name, Arguments], _, #{timeout := Timeout}) when is_list(Arguments) ->
+    case run(Name, Arguments) of
+        {not_registered, _} = Nowhere -> elsewhere(Name, Arguments, Timeout, Nowhere);
+        Result -> Result
+    end;
 handle(_, _, _) ->
     {bad_term, <<"the service call takes the name of a function and the list of its arguments">>}.
+
+elsewhere(Name, Arguments, Timeout, Nowhere) ->
+    case hornbeam_cluster_call:call(Name, Arguments, Timeout) of
+        none -> Nowhere;
+        Outcome -> {encoded, hornbeam_caller:encoded(Outcome)}
+    end.
+
+%% @doc Call a function of this node for another one; the answer is encoded.
+-spec call_here(binary(), [term()], pos_integer(), hornbeam_caller:watch()) ->
+    hornbeam_caller:answer() | {error, timeout}.
+call_here(Name, Arguments, Timeout, Watch) ->
+    Chain = hornbeam_caller:chain(),
+    Run = fun() ->
+        ok = hornbeam_caller:set_chain(Chain),
+        hornbeam_services:stripped(hornbeam_services:attempt(0, fun() -> run(Name, Arguments) end))
+    end,
+    hornbeam_caller:in_time(Run, Timeout, Watch).

@@ -42,9 +42,18 @@
 %% @doc Make Handler serve Path, for Python and Erlang. It replaces an earlier one, and goes before
 %% handlers of that name in Python.
 -spec register(name(), hornbeam_hooks_table:handler()) -> ok.
-register(Path, Handler) when is_function(Handler, 3); is_atom(Handler) ->
+register(Path, Handler) when is_function(Handler, 3) ->
     ok = started(),
     hornbeam_hooks_table:register(text(Path), Handler);
+register(Path, Handler) when is_atom(Handler) ->
+    %% The names of its functions are known once it is loaded, and only known ones can be called.
+    case code:ensure_loaded(Handler) of
+        {module, Handler} ->
+            ok = started(),
+            hornbeam_hooks_table:register(text(Path), Handler);
+        {error, Why} ->
+            error({bad_handler, Path, {no_module, Handler, Why}})
+    end;
 register(Path, Handler) ->
     error({bad_handler, Path, {expected, 'fun of three arguments, or a module', got, Handler}}).
 

@@ -1,14 +1,16 @@
 %% SPDX-License-Identifier: Apache-2.0
 %% @doc A handler is executed: the choice between workers and Erlang, and the run of Erlang ones.
 %%
-%% execute/3 and stream/4 run in the process of an Erlang caller or of a task. handle/3 and
-%% stream_handle/2 run in the process of a service, for a worker's `execute/Path' that no worker
-%% serves (`hornbeam_calls' sends the others to their worker without coming here).
+%% execute/3 and stream/4 run in the process of an Erlang caller or of a task; execute_here/4 and
+%% stream_here/4, too, and in that of a call of another node (`hornbeam_cluster_call').
+%% handle_payload/2 and stream_handle/2 run in the process of a service, for a worker's
+%% `execute/Path' that no worker of this node serves (`hornbeam_calls' sends the others to their
+%% worker without coming here). What nobody has here is executed on a node that has it.
 -module(hornbeam_hooks_call).
 -behaviour(hornbeam_service).
 
--export([execute/3, stream/4]).
--export([handle/3, stream_handle/2]).
+-export([execute/3, execute_here/4, stream/4, stream_here/4]).
+-export([handle_payload/2, stream_handle/2]).
 
 %% Items that a stream may send before more are granted (PROTOCOL.md, section 4.3).
 -define(WINDOW, 16).
@@ -18,40 +20,54 @@
 %% @doc Payload is the encoded `[[Action | Arguments], Keywords]'; the answer is encoded, too.
 -spec execute(hornbeam_hooks_table:path(), binary(), pos_integer()) -> outcome().
 execute(Path, Payload, Timeout) ->
-    case hornbeam_hooks_table:choose(Path, undefined) of
-        {ok, Worker} ->
-            hornbeam_caller:hook(Worker, {<<"hook/", Path/binary>>, Payload}, Timeout);
+    case execute_here(Path, Payload, Timeout, none) of
         none ->
-            in_time(answering(context(Path, Timeout), Payload), Timeout)
+            Chain = hornbeam_caller:chain(),
+            Run = fun() ->
+                ok = hornbeam_caller:set_chain(Chain),
+                elsewhere(hornbeam_cluster_call:execute(Path, Payload, Timeout), Path)
+            end,
+            hornbeam_caller:in_time(Run, Timeout, none);
+        Outcome ->
+            Outcome
+    end.
+
+elsewhere(none, Path) -> hornbeam_services:stripped(not_registered(Path, 0));
+elsewhere(Outcome, _) -> Outcome.
+
+not_registered(Path, Id) ->
+    hornbeam_services:attempt(Id, fun() -> {not_registered, Path} end).
+
+%% @doc The same by a handler of this node; `none' when it has none.
+-spec execute_here(hornbeam_hooks_table:path(), binary(), pos_integer(), Watch) ->
+    outcome() | none
+when
+    Watch :: hornbeam_caller:watch().
+execute_here(Path, Payload, Timeout, Watch) ->
+    case {hornbeam_hooks_table:choose(Path, undefined), hornbeam_hooks_table:is_served(Path)} of
+        {{ok, Worker}, _} ->
+            hornbeam_caller:hook(Worker, {<<"hook/", Path/binary>>, Payload}, Timeout, Watch);
+        {none, true} ->
+            Run = answering(context(Path, Timeout), Payload),
+            hornbeam_caller:in_time(Run, Timeout, Watch);
+        {none, false} ->
+            none
     end.
 
 context(Path, Timeout) ->
     Context = hornbeam_services:context(<<"execute/", Path/binary>>, [], 0, Timeout),
     Context#{chain := hornbeam_caller:chain()}.
 
+%% An Erlang handler has the deadline that one in Python has.
 answering(#{chain := Chain} = Context, Payload) ->
     fun() ->
         ok = hornbeam_caller:set_chain(Chain),
-        hornbeam_services:answer(Context, Payload)
+        answer(Context, Payload)
     end.
 
-%% An Erlang handler has the deadline that one in Python has.
-in_time(Run, Timeout) ->
-    Caller = alias([reply]),
-    {Pid, Monitor} = spawn_monitor(fun() -> Caller ! {Caller, Run()} end),
-    receive
-        {Caller, Answer} ->
-            _ = demonitor(Monitor, [flush]),
-            hornbeam_services:stripped(Answer);
-        {'DOWN', Monitor, process, _, Reason} ->
-            _ = unalias(Caller),
-            hornbeam_task:killed(Reason)
-    after Timeout ->
-        _ = unalias(Caller),
-        _ = demonitor(Monitor, [flush]),
-        true = exit(Pid, kill),
-        {error, timeout}
-    end.
+answer(Context, Payload) ->
+    Run = fun(Arguments, Keywords) -> handle(Arguments, Keywords, Context) end,
+    hornbeam_services:stripped(hornbeam_services:guarded(Context, Payload, Run)).
 
 %% @doc The items of the handler folded; see `hornbeam_hooks:stream/6'.
 -spec stream(hornbeam_hooks_table:path(), binary(), pos_integer(), {Fun, Acc}) ->
@@ -59,49 +75,100 @@ in_time(Run, Timeout) ->
 when
     Fun :: fun((term(), Acc) -> {ok, Acc} | {stop, Acc}).
 stream(Path, Payload, Timeout, {Fun, Acc}) ->
-    case hornbeam_hooks_table:choose(Path, undefined) of
-        {ok, Worker} ->
+    case {hornbeam_hooks_table:choose(Path, undefined), hornbeam_hooks_table:is_served(Path)} of
+        {{ok, Worker}, _} ->
             Call = {<<"hook/", Path/binary>>, Payload},
             hornbeam_caller:stream(Worker, Call, Timeout, {Fun, Acc});
-        none ->
-            {Pid, Monitor} = spawn_monitor(relay(self(), context(Path, Timeout), Payload)),
-            try
-                fold({Pid, Monitor}, Timeout, Fun, Acc)
-            after
-                _ = demonitor(Monitor, [flush]),
-                true = exit(Pid, kill),
-                flush(Pid)
+        {none, IsHere} ->
+            Context = context(Path, Timeout),
+            Produce = producer(IsHere, Context, Path, Payload),
+            Relay = relay(self(), maps:get(chain, Context), Produce),
+            case relayed(Relay, {Timeout, none}, Fun, Acc) of
+                {ok, _} = Folded -> Folded;
+                Answer -> hornbeam_caller:outcome(Answer)
             end
     end.
 
+%% @doc The same by a handler of this node, with encoded items; `none' when it has none.
+-spec stream_here(hornbeam_hooks_table:path(), binary(), Limits, {Fun, Acc}) ->
+    {ok, Acc} | outcome() | none
+when
+    Limits :: {Timeout :: pos_integer(), hornbeam_caller:watch()},
+    Fun :: fun((binary(), Acc) -> {ok, Acc} | {stop, Acc}).
+stream_here(Path, Payload, {Timeout, _} = Limits, {Fun, Acc}) ->
+    case {hornbeam_hooks_table:choose(Path, undefined), hornbeam_hooks_table:is_served(Path)} of
+        {{ok, Worker}, _} ->
+            Call = {<<"hook/", Path/binary>>, Payload},
+            hornbeam_caller:stream_encoded(Worker, Call, Limits, {Fun, Acc});
+        {none, true} ->
+            Context = context(Path, Timeout),
+            Produce = producer(true, Context, Path, Payload),
+            Relay = relay(self(), maps:get(chain, Context), Produce),
+            relayed(Relay, Limits, fun(Item, Before) -> Fun(encoded(Item), Before) end, Acc);
+        {none, false} ->
+            none
+    end.
+
+encoded(Item) ->
+    case hornbeam_wire:encode_value(Item) of
+        {ok, Encoded} -> Encoded;
+        {error, too_large} -> error({too_large, item})
+    end.
+
+%% Calls Emit with each item of an Erlang handler, or of a handler of another node; the answer.
+producer(true, Context, _, Payload) ->
+    fun(Emit) ->
+        Run = items(Context, Emit),
+        hornbeam_services:stripped(hornbeam_services:guarded(Context, Payload, Run))
+    end;
+producer(false, #{timeout := Timeout}, Path, Payload) ->
+    fun(Emit) ->
+        Decoded = fun(Encoded) ->
+            {ok, Item} = hornbeam_wire:decode_value(Encoded),
+            Emit(Item)
+        end,
+        elsewhere(hornbeam_cluster_call:stream(Path, Payload, Timeout, Decoded), Path)
+    end.
+
 %% The handler is one item ahead of its reader.
-relay(Reader, Context, Payload) ->
+relay(Reader, Chain, Produce) ->
     fun() ->
-        ok = hornbeam_caller:set_chain(maps:get(chain, Context)),
+        ok = hornbeam_caller:set_chain(Chain),
         Emit = fun(Item) ->
             Reader ! {self(), item, Item},
             receive
                 {hornbeam_credit, 1} -> ok
             end
         end,
-        Reader ! {self(), answer, hornbeam_services:guarded(Context, Payload, items(Context, Emit))}
+        Reader ! {self(), answer, Produce(Emit)}
     end.
 
-fold({Pid, Monitor} = Stream, Timeout, Fun, Acc) ->
+relayed(Relay, Limits, Fun, Acc) ->
+    {Pid, Monitor} = spawn_monitor(Relay),
+    try
+        fold({Pid, Monitor}, Limits, Fun, Acc)
+    after
+        _ = demonitor(Monitor, [flush]),
+        true = exit(Pid, kill),
+        flush(Pid)
+    end.
+
+fold({Pid, Monitor} = Stream, {Timeout, Watch} = Limits, Fun, Acc) ->
     receive
         {Pid, item, Item} ->
             Pid ! {hornbeam_credit, 1},
             case Fun(Item, Acc) of
-                {ok, Next} -> fold(Stream, Timeout, Fun, Next);
+                {ok, Next} -> fold(Stream, Limits, Fun, Next);
                 {stop, Next} -> {ok, Next}
             end;
+        {Pid, answer, {result, _}} ->
+            {ok, Acc};
         {Pid, answer, Answer} ->
-            case hornbeam_caller:outcome(hornbeam_services:stripped(Answer)) of
-                {ok, _} -> {ok, Acc};
-                {error, _} = Error -> Error
-            end;
+            Answer;
         {'DOWN', Monitor, process, _, Reason} ->
-            hornbeam_caller:outcome(hornbeam_task:killed(Reason))
+            hornbeam_task:killed(Reason);
+        {'DOWN', Watch, process, _, _} ->
+            {ok, Acc}
     after Timeout -> {error, timeout}
     end.
 
@@ -111,13 +178,22 @@ flush(Pid) ->
     after 0 -> ok
     end.
 
-%%% Handlers in Erlang
+%%% For workers
 
 %% @doc The service `execute/Path': `[Action | Arguments], Keywords'.
--spec handle(hornbeam_service:arguments(), hornbeam_service:keywords(), Context) ->
-    {ok, term()} | {error, term()} | {not_registered, binary()} | {bad_term, binary()}
-when
-    Context :: hornbeam_service:context().
+-spec handle_payload(binary(), hornbeam_service:context()) ->
+    {encoded, hornbeam_caller:answer()} | {not_registered, binary()}.
+handle_payload(Payload, #{service := <<"execute/", Path/binary>>, timeout := Timeout} = Context) ->
+    case hornbeam_hooks_table:is_served(Path) of
+        true ->
+            {encoded, answer(Context, Payload)};
+        false ->
+            case hornbeam_cluster_call:execute(Path, Payload, Timeout) of
+                none -> {not_registered, Path};
+                Outcome -> {encoded, hornbeam_caller:encoded(Outcome)}
+            end
+    end.
+
 handle([Action | Arguments], Keywords, #{service := <<"execute/", Path/binary>>}) when
     is_binary(Action)
 ->
@@ -150,17 +226,27 @@ result(Value) -> {ok, Value}.
 %% @doc The same as a stream: items go to the worker process as the reader grants them. What the
 %% call is answered with when they are over.
 -spec stream_handle(hornbeam_service:context(), Payload :: binary()) -> hornbeam_wire:message().
-stream_handle(#{worker := Worker, incarnation := Incarnation, call := Id} = Context, Payload) ->
-    Key = {Incarnation, Id},
-    Emit = fun(Item) ->
-        _ = case hornbeam_wire:encode_value(Item) of
-            {ok, Encoded} -> Worker ! {hornbeam_calls, {item, Key, Encoded}};
-            {error, too_large} -> error({too_large, item})
-        end,
-        spend()
-    end,
+stream_handle(#{service := <<"execute/", Path/binary>>, call := Id} = Context, Payload) ->
     _ = put(hornbeam_credit, ?WINDOW),
-    hornbeam_services:guarded(Context, Payload, items(Context, Emit)).
+    case hornbeam_hooks_table:is_served(Path) of
+        true ->
+            Emit = fun(Item) -> emit(encoded(Item), Context) end,
+            hornbeam_services:guarded(Context, Payload, items(Context, Emit));
+        false ->
+            Emit = fun(Item) -> emit(Item, Context) end,
+            #{timeout := Timeout} = Context,
+            case hornbeam_cluster_call:stream(Path, Payload, Timeout, Emit) of
+                none -> not_registered(Path, Id);
+                Outcome -> message(hornbeam_caller:encoded(Outcome), Id)
+            end
+    end.
+
+message(Answer, Id) ->
+    hornbeam_services:attempt(Id, fun() -> {encoded, Answer} end).
+
+emit(Encoded, #{worker := Worker, incarnation := Incarnation, call := Id}) ->
+    Worker ! {hornbeam_calls, {item, {Incarnation, Id}, Encoded}},
+    spend().
 
 %% Waits as long as the reader does; the worker process ends this one when the reader has gone.
 spend() ->

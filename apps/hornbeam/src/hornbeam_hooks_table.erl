@@ -13,7 +13,8 @@
 -module(hornbeam_hooks_table).
 -behaviour(hornbeam_service).
 
--export([started/3, stopped/2, register/2, unregister/1, erlang_handler/1, choose/2, paths/0]).
+-export([started/3, stopped/2, register/2, unregister/1]).
+-export([erlang_handler/1, is_served/1, choose/2, paths/0]).
 -export([handle/3]).
 -export_type([path/0, handler/0]).
 
@@ -33,28 +34,32 @@ started(Pool, Index, Paths) ->
     Name = hornbeam_pool:name(Pool),
     true = ets:insert(?TABLE, {self(), Name, Index}),
     true = ets:insert(?TABLE, [{Path, worker, Name, Index} || Path <- Paths]),
-    ok.
+    announce(Paths).
+
+announce(Paths) ->
+    hornbeam_cluster:changed([{hook, Path} || Path <- Paths]).
 
 %% @doc The worker serves nothing any more.
 -spec stopped(hornbeam_pool:pool(), hornbeam_pool:index()) -> ok.
 stopped(Pool, Index) ->
     Name = hornbeam_pool:name(Pool),
+    Paths = ets:match(?TABLE, {'$1', worker, Name, Index}),
     true = ets:match_delete(?TABLE, {'_', worker, Name, Index}),
     true = ets:match_delete(?TABLE, {'_', Name, Index}),
-    ok.
+    announce(lists:append(Paths)).
 
 %% @doc An Erlang handler takes all calls of its path, whoever else has it. It replaces an earlier
 %% one.
 -spec register(path(), handler()) -> ok.
 register(Path, Handler) ->
-    ok = unregister(Path),
+    true = ets:match_delete(?TABLE, {Path, erlang, '_'}),
     true = ets:insert(?TABLE, {Path, erlang, Handler}),
-    ok.
+    announce([Path]).
 
 -spec unregister(path()) -> ok.
 unregister(Path) ->
     true = ets:match_delete(?TABLE, {Path, erlang, '_'}),
-    ok.
+    announce([Path]).
 
 -spec erlang_handler(path()) -> {ok, handler()} | none.
 erlang_handler(Path) ->
@@ -62,6 +67,11 @@ erlang_handler(Path) ->
         [Handler] -> {ok, Handler};
         [] -> none
     end.
+
+%% @doc Whether anybody on this node serves Path.
+-spec is_served(path()) -> boolean().
+is_served(Path) ->
+    ets:member(?TABLE, Path).
 
 %% @doc The worker that has least to do among those that serve Path, already counted as having one
 %% call more; `none' when an Erlang handler does, or nobody. Caller is a worker process whose
@@ -130,11 +140,13 @@ handle([What, Path], _, #{worker := Worker}) when is_binary(Path) ->
 handle(_, _, _) ->
     {bad_term, <<"hooks takes [\"register\" or \"unregister\", Path]">>}.
 
-changed(<<"register">>, Row) ->
+changed(<<"register">>, {Path, _, _, _} = Row) ->
     true = ets:insert(?TABLE, Row),
+    ok = announce([Path]),
     {ok, undefined};
-changed(<<"unregister">>, Row) ->
+changed(<<"unregister">>, {Path, _, _, _} = Row) ->
     true = ets:delete_object(?TABLE, Row),
+    ok = announce([Path]),
     {ok, undefined};
 changed(_, _) ->
     {bad_term, <<"hooks takes \"register\" or \"unregister\"">>}.

@@ -6,7 +6,7 @@
 -module(hornbeam_services).
 
 -export([context/4, call/3, cast/3, perform/4, is_inline/2]).
--export([answer/2, guarded/3, stripped/1, remote_error/4]).
+-export([attempt/2, guarded/3, stripped/1, remote_error/4]).
 -export([node_down/0]).
 
 -include("hornbeam_wire.hrl").
@@ -63,7 +63,7 @@ services() ->
 
 %% A `payload' service runs in a process, too, and gets its arguments as they came.
 -spec service(binary()) -> {inline | process | payload, module()} | none.
-service(<<"execute/", _/binary>>) -> {process, hornbeam_hooks_call};
+service(<<"execute/", _/binary>>) -> {payload, hornbeam_hooks_call};
 service(<<"task/", _/binary>>) -> {payload, hornbeam_tasks};
 service(Name) ->
     case services() of
@@ -148,11 +148,15 @@ perform(Service, Arguments, Keywords, Timeout) ->
         {_, Module} ->
             try Module:handle(Arguments, Keywords, context(Service, [], 0, Timeout)) of
                 {ok, Value} -> {ok, Value};
+                {encoded, Answer} -> decoded(hornbeam_caller:outcome(Answer));
                 Failure -> {error, hornbeam_service:fault(Failure)}
             catch
                 Class:Reason:Stack -> {error, hornbeam_service:fault(Class, Reason, Stack)}
             end
     end.
+
+decoded({error, Name}) when is_atom(Name) -> {error, {atom_to_binary(Name), #{}}};
+decoded(Outcome) -> Outcome.
 
 %% @doc Whether perform/4 does bounded work.
 -spec is_inline(binary(), hornbeam_service:arguments()) -> boolean().
@@ -162,12 +166,7 @@ is_inline(Service, Arguments) ->
         _ -> false
     end.
 
-%% @doc Run the service in this process.
--spec answer(hornbeam_service:context(), binary()) -> hornbeam_wire:message().
-answer(#{service := Service} = Context, Payload) ->
-    {_, Module} = service(Service),
-    answer(Module, Context, Payload).
-
+%% Runs the service in this process.
 answer(Module, Context, Payload) ->
     guarded(Context, Payload, fun(Arguments, Keywords) ->
         Module:handle(Arguments, Keywords, Context)
@@ -180,15 +179,20 @@ answer(Module, Context, Payload) ->
 guarded(#{call := Id}, Payload, Run) ->
     case hornbeam_wire:decode_value(Payload) of
         {ok, [Arguments, Keywords]} when is_list(Arguments), is_map(Keywords) ->
-            try
-                result(Run(Arguments, Keywords), Id)
-            catch
-                Class:Reason:Stack -> remote_error(Id, Class, Reason, Stack)
-            end;
+            attempt(Id, fun() -> Run(Arguments, Keywords) end);
         {ok, _} ->
             result({bad_term, <<"arguments are no [Positional, Keyword]">>}, Id);
         {error, bad_term} ->
             result({bad_term, <<"the arguments cannot be decoded">>}, Id)
+    end.
+
+%% @doc The message that answers a call which Run serves.
+-spec attempt(non_neg_integer(), fun(() -> hornbeam_service:result())) -> hornbeam_wire:message().
+attempt(Id, Run) ->
+    try
+        result(Run(), Id)
+    catch
+        Class:Reason:Stack -> remote_error(Id, Class, Reason, Stack)
     end.
 
 result({ok, Value}, Id) ->

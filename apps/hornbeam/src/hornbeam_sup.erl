@@ -2,6 +2,7 @@
 %% @doc The root of the tree. Children presuppose those before them, and the edge closes first:
 %%   hornbeam_tables         owns the ETS tables
 %%   hornbeam_pubsub_sup     publish and subscribe
+%%   hornbeam_cluster_sup    who else is there, and what everybody has
 %%   hornbeam_services_sup   processes behind the services that Python calls
 %%   hornbeam_clients        Python programs that are attached, and serve no HTTP
 %%   hornbeam_pools_sup      one supervisor per application: its queue and its workers
@@ -22,6 +23,7 @@ init([]) ->
     {ok, {#{strategy => rest_for_one, intensity => 0, period => 1}, [
         #{id => tables, start => {hornbeam_tables, start_link, []}},
         #{id => pubsub, start => {hornbeam_pubsub_sup, start_link, []}, type => supervisor},
+        #{id => cluster, start => {hornbeam_cluster_sup, start_link, []}, type => supervisor},
         #{id => services, start => {hornbeam_services_sup, start_link, []}, type => supervisor},
         #{id => clients, start => {hornbeam_clients, start_link, []}, type => supervisor},
         #{id => pools, start => {hornbeam_pools_sup, start_link, []}, type => supervisor},

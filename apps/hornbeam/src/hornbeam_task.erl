@@ -21,12 +21,7 @@ start_link(Id, Path, Payload, Limits) ->
 -spec run(hornbeam_tasks:id(), hornbeam_hooks_table:path(), binary(), Limits) -> ok when
     Limits :: {Timeout :: pos_integer(), Ttl :: pos_integer()}.
 run(Id, Path, Payload, {Timeout, Ttl}) ->
-    Answer =
-        case hornbeam_hooks_call:execute(Path, Payload, Timeout) of
-            {error, timeout} -> {fault, <<"timeout">>, term_to_binary(#{})};
-            {error, node_down} -> hornbeam_services:node_down();
-            Encoded -> Encoded
-        end,
+    Answer = hornbeam_caller:encoded(hornbeam_hooks_call:execute(Path, Payload, Timeout)),
     Expires = erlang:monotonic_time(millisecond) + Ttl,
     true = ets:insert(?TABLE, {Id, done, Answer, Expires}),
     ok.
