@@ -1,6 +1,7 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc Every conversation of the vectors, run from the node's side: greeting, exchanges and calls,
-%% as the worker process puts them together, without a process of either side.
+%% @doc Every conversation of the vectors, run from the node's side: greeting, exchanges, calls and
+%% events, as the worker process puts them together, without a process of either side but the one
+%% that reads events.
 %% Runs in: the EUnit process, which is the owner of the services that calls start. What a call of
 %% the worker is answered is the vector's choice, so its service is one that runs in a process.
 -module(hornbeam_conversation_tests).
@@ -15,6 +16,7 @@
     handshake :: hornbeam_handshake:state() | undefined,
     exchanges :: hornbeam_exchanges:state(),
     calls = hornbeam_calls:new() :: hornbeam_calls:state(),
+    events :: conversation_events:state() | undefined,
     %% aliases of the calls that the vector makes, by id
     callers = #{} :: #{pos_integer() => hornbeam_calls:from()},
     %% what the node has said and the vector has not come to yet
@@ -26,33 +28,37 @@ conversation_test_() ->
         [{binary_to_list(Name), fun() -> run(C) end}
             || #{<<"name">> := Name} = C <- conversations()]}.
 
-%% The node has no state machine for events: they pass `hornbeam_worker_events'.
-conversations() ->
-    [C || #{<<"steps">> := S} = C <- message_vectors:read("conversations.json", 200),
-        not lists:any(fun has_events/1, S)].
-
-has_events(#{<<"message">> := [Name | _]}) ->
-    lists:member(Name, [<<"EVENT">>, <<"EVENT_CREDIT">>]);
-has_events(_) ->
-    false.
+conversations() -> message_vectors:read("conversations.json", 200).
 
 %% This process is the worker process that has the handler of streams.
 serve_numbers() ->
     {ok, Tables} = hornbeam_tables:start_link(),
+    {ok, PubSub} = hornbeam_pubsub_sup:start_link(),
+    ok = hornbeam_pubsub_registry:configure(
+        #{pubsub_backlog => 1, pubsub_backlog_bytes => 65536, pubsub_backlog_age => 60000}
+    ),
     Pool = hornbeam_pool:new(?MODULE, #{size => 1, queue_limit => 0, queue_timeout => 1}),
     ok = hornbeam_pool:set_worker(1, self(), Pool),
     ok = hornbeam_hooks_table:started(Pool, 1, [<<"numbers">>]),
-    Tables.
+    {Tables, PubSub}.
 
-stop(Tables) ->
+stop({Tables, PubSub}) ->
     ok = hornbeam_pool:delete(?MODULE),
-    unlink(Tables),
+    true = unlink(PubSub),
+    ok = gen_server:stop(PubSub),
+    true = persistent_term:erase({hornbeam_pubsub_registry, limits}),
+    true = unlink(Tables),
     gen_server:stop(Tables).
 
 run(#{<<"steps">> := [_ | _] = Steps} = Conversation) ->
-    Outcome = lists:foldl(fun step/2, begin_with(Conversation), Steps),
+    Events = conversation_events:new(legal_of_node(Steps)),
+    Node = begin_with(Conversation),
+    Outcome = lists:foldl(fun step/2, Node#node{events = Events}, Steps),
+    ok = conversation_events:stop(Events),
     flush(),
     Outcome.
+
+legal_of_node(Steps) -> of_node([Step || Step <- Steps, not is_map_key(<<"error">>, Step)]).
 
 %%% The beginning
 
@@ -138,6 +144,8 @@ handle(Message, #node{exchanges = X} = Node) when ?IS_OF_EXCHANGE(element(1, Mes
 handle(Message, Node) ->
     handle_call(Message, Node).
 
+handle_call({?EVENT_CREDIT, Id, N}, #node{events = Events} = Node) ->
+    {ok, Node#node{events = conversation_events:credit(Id, N, Events)}};
 handle_call(Message, #node{calls = Calls, said = Said} = Node) ->
     case hornbeam_calls:handle(Message, self(), Calls) of
         {ok, Out, Next} -> {ok, Node#node{calls = Next, said = Said ++ Out}};
@@ -147,6 +155,8 @@ handle_call(Message, #node{calls = Calls, said = Said} = Node) ->
 %%% What the node says
 
 %% A legal message of the node is one that it says by itself, or that it says when it is asked to.
+said({?EVENT, _, _, _, _} = Event, #node{events = Events} = Node) ->
+    Node#node{events = conversation_events:says(Event, Events)};
 said(Message, #node{said = Said} = Node) ->
     case lists:member(Message, Said) of
         true -> Node#node{said = lists:delete(Message, Said)};
@@ -234,6 +244,9 @@ refused(Message, <<"bad_state">>, Node) ->
         false -> stopped
     end.
 
+refuses({?EVENT, _, _, _, _} = Event, #node{events = Events}) ->
+    ok = conversation_events:is_silent(Event, Events),
+    stopped;
 refuses({?BODY, _, _, _} = Message, Node) ->
     try say(Message, Node) of
         {Out, _} -> ?assertEqual([], Out)
