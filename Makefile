@@ -61,7 +61,7 @@ test-py: build
 	@$(VENV)/python scripts/run_tests.py pytest
 
 wheel: build
-	@rm -rf build dist
+	@rm -rf build/lib* build/bdist* dist
 	@$(VENV)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@ls dist
 
