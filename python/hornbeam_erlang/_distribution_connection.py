@@ -76,13 +76,15 @@ class Connection(Signals):
         flags: what both can do; of no meaning until Connected.
     """
 
-    def __init__(self, handshake: Initiator | Acceptor, limits: Limits | None = None) -> None:
+    def __init__(
+        self, handshake: Initiator | Acceptor, limits: Limits | None = None, *, tls: bool = False
+    ) -> None:
         super().__init__()
         self.local = handshake.local
         self.peer: Identity | None = None
         self._handshake: Initiator | Acceptor | None = handshake
         self._limits = limits or Limits()
-        self._packets = Packets(2, MAX_GREETING)
+        self._packets = Packets(4 if tls else 2, MAX_GREETING)
         self._cache = AtomCache()
         self._fragments = Fragments(self._limits)
         self._outgoing: list[bytes] = []
@@ -99,6 +101,7 @@ class Connection(Signals):
         *,
         challenge: int | None = None,
         limits: Limits | None = None,
+        tls: bool = False,
     ) -> Connection:
         """The side that connects; `data_to_send` has the first message.
 
@@ -108,11 +111,13 @@ class Connection(Signals):
             peer: the name of the node that is expected there; None: any.
             challenge: u32; None: a random one.
             limits: what the peer may make this side keep.
+            tls: whether all this is inside of TLS, where OTP gives messages of the handshake
+                lengths of four bytes, too.
 
         Raises:
             ValueError: the cookie is not latin-1.
         """
-        return cls(Initiator(local, cookie, peer, challenge), limits)
+        return cls(Initiator(local, cookie, peer, challenge), limits, tls=tls)
 
     @classmethod
     def accept(
@@ -122,13 +127,14 @@ class Connection(Signals):
         *,
         challenge: int | None = None,
         limits: Limits | None = None,
+        tls: bool = False,
     ) -> Connection:
         """The side that accepts; a ConnectionRequest comes first, and waits for `answer`.
 
         Raises:
             ValueError: the cookie is not latin-1.
         """
-        return cls(Acceptor(local, cookie, challenge), limits)
+        return cls(Acceptor(local, cookie, challenge), limits, tls=tls)
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -244,7 +250,7 @@ class Connection(Signals):
         return self._handshake is None
 
     def _greet(self, message: bytes) -> None:
-        self._outgoing.append(len(message).to_bytes(2, "big") + message)
+        self._outgoing.append(len(message).to_bytes(self._packets.width, "big") + message)
 
     def _greeting(
         self, handshake: Initiator | Acceptor, step: Step

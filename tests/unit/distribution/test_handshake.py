@@ -158,6 +158,22 @@ def test_challenges_are_not_repeated() -> None:
     assert len(data) == 8
 
 
+def test_lengths_inside_of_tls() -> None:
+    """There every message of the handshake has a length of four bytes, as those after it."""
+    left = Connection.connect(identity("a@h", 1), "c", tls=True)
+    right = Connection.accept(identity("b@h", 2), "c", tls=True)
+    name = left.data_to_send()
+    assert name[:4] == len(name[4:]).to_bytes(4, "big")
+    right.receive(name)
+    answer = right.answer("ok")
+    assert answer[:7] == b"\0\0\0\3sok"
+    left.receive(answer)
+    right.receive(left.data_to_send())
+    left.receive(right.data_to_send())
+    assert left.connected
+    assert right.connected
+
+
 def test_errors_can_be_copied() -> None:
     """Their fields survive copying and pickling by those who log them."""
     for error in (DistributionError("ack", "Digest", "why"), Refused("nok", "why")):

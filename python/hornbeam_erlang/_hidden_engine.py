@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event loop of a Python node, in a thread of its own: it listens, registers, and stops.
+
+`start` and `stop` are called by whoever owns the node; everything else runs in that thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from ._distribution_connection import Event
+from ._distribution_errors import DistributionError
+from ._distribution_framing import Limits
+from ._hidden_arrivals import Arrivals
+from ._hidden_core import Core, Wire
+from ._hidden_epmd import Registered, register
+from ._hidden_functions import Functions
+from ._hidden_loopback import Loopback
+from ._hidden_peers import FIRST_PAUSE, LONGEST_PAUSE, Peers
+from ._hidden_tls import TLS
+from .errors import HornbeamError, NotConnected
+
+__all__ = ["Engine", "Settings"]
+
+log = logging.getLogger("hornbeam.distribution")
+START: Final = 20.0
+"""Seconds that listening and registering may take together."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a node was asked to be; see `Node`."""
+
+    name: str
+    cookie: str
+    listen: bool
+    host: str | None
+    port: int
+    epmd: bool
+    net_ticktime: float
+    tls: TLS | None
+    threads: int
+    limits: Limits
+
+
+class Engine:
+    """A running node.
+
+    Attributes:
+        core, peers, functions, loop: its parts, once `start` has returned.
+        port: where it listens; 0: nowhere.
+    """
+
+    core: Core
+    functions: Functions
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.port = 0
+        self.loop = asyncio.new_event_loop()
+        contexts = None if settings.tls is None else settings.tls.contexts()
+        self._contexts = contexts
+        self.peers = Peers(
+            self.loop, settings.cookie, settings.net_ticktime, settings.limits, contexts
+        )
+        self._thread = threading.Thread(
+            target=self._run, name=f"hornbeam-node-{settings.name}", daemon=True
+        )
+        self._server: asyncio.Server | None = None
+        self._registered: Registered | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    def is_own_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.close()
+
+    def start(self) -> None:
+        """Listens and registers.
+
+        Raises:
+            NotConnected: no EPMD, the name is taken, or the port is not free.
+        """
+        self._thread.start()
+        try:
+            self.do(self._begin(), START)
+        except DistributionError as exc:
+            self.stop(1.0)
+            raise NotConnected(f"node {self._settings.name}", exc.reason) from exc
+        except OSError as exc:
+            self.stop(1.0)
+            if isinstance(exc, HornbeamError):
+                raise
+            where = f"{self._settings.host or self._host()}:{self._settings.port}"
+            raise NotConnected(
+                f"node {self._settings.name}", f"cannot listen on {where}: {exc}"
+            ) from exc
+        except BaseException:
+            self.stop(1.0)
+            raise
+
+    def do(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Runs a coroutine in the loop, for another thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
+
+    def soon(self, function: Callable[..., object], *args: object) -> None:
+        """Calls a function in the loop."""
+        self.loop.call_soon_threadsafe(function, *args)
+
+    def _host(self) -> str:
+        return self._settings.name.partition("@")[2]
+
+    async def _begin(self) -> None:
+        settings = self._settings
+        creation = secrets.randbelow((1 << 32) - 4) + 4
+        if settings.listen:
+            await self._listen()
+        if settings.listen and settings.epmd:
+            self._registered = await register(self._local_name(), self.port)
+            creation = self._registered.creation
+            self._keeper = self.loop.create_task(self._stay_registered())
+        self.core = Core(settings.name, creation, self.peers.connect)
+        self.functions = Functions(self.core, self.loop, settings.threads)
+        self._arrivals = Arrivals(self.core, self.functions.spawn)
+        loopback = Loopback(settings.name, creation, self._handle)
+        self.core.wires[settings.name] = loopback
+        self.peers.begin(self.core, self._arrivals, creation)
+        if self._server is not None:
+            await self._server.start_serving()
+
+    def _local_name(self) -> str:
+        return self._settings.name.partition("@")[0]
+
+    def _handle(self, node: str, wire: Wire, event: Event) -> None:
+        self._arrivals.handle(node, wire, event)
+
+    async def _listen(self) -> None:
+        # Not served before the node has its creation, which EPMD gives for the port.
+        self._server = await self.loop.create_server(
+            lambda: self.peers.accepted(),
+            self._settings.host or self._host(),
+            self._settings.port,
+            ssl=None if self._contexts is None else self._contexts[1],
+            start_serving=False,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _stay_registered(self) -> None:
+        """Registers again when EPMD was restarted, so that others still find this node."""
+        pause = FIRST_PAUSE
+        while self._registered is not None:
+            await self._registered.lost()
+            log.warning("EPMD is gone; %s registers again", self._settings.name)
+            while True:
+                try:
+                    self._registered = await register(self._local_name(), self.port)
+                    break
+                except (OSError, TimeoutError) as exc:
+                    log.warning("%s is not registered: %s", self._settings.name, exc)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE)
+            pause = FIRST_PAUSE
+
+    def stop(self, seconds: float) -> None:
+        """Ends all processes and connections, then the loop and its thread."""
+        if not self._thread.is_alive():
+            return
+        with contextlib.suppress(TimeoutError):
+            self.do(self._end(), seconds)
+        self.soon(self.loop.stop)
+        self._thread.join(seconds)
+
+    async def _end(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self._server is not None:
+            self._server.close()
+        if hasattr(self, "core"):
+            self.core.end_all()
+            self.functions.close()
+        await self.peers.close()
+        if self._registered is not None:
+            self._registered.close()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
