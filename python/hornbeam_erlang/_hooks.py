@@ -18,6 +18,7 @@ from . import _calls, _served
 from ._hub import Hub
 from ._operations import DEFAULT_TIMEOUT_MS
 from ._states import LOADING
+from ._timeouts import chosen
 from ._wire import READY
 
 _PREFIX = "hook/"
@@ -73,7 +74,8 @@ def unregister_hook(app_path: str) -> None:
 
 
 def _tell(what: str, app_path: str) -> None:
-    _calls.call_service("hooks", [what, app_path], {}, DEFAULT_TIMEOUT_MS, f"{what}_hook")
+    timeout_ms = chosen(DEFAULT_TIMEOUT_MS)
+    _calls.call_service("hooks", [what, app_path], {}, timeout_ms, f"{what}_hook")
 
 
 def _is_announced() -> bool:

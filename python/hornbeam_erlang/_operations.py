@@ -14,6 +14,7 @@ from inspect import signature
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from . import _calls
+from ._timeouts import chosen
 
 DEFAULT_TIMEOUT_MS = 5000
 
@@ -28,7 +29,7 @@ class Request(NamedTuple, Generic[T]):
         service: its name; which terms it takes is written where the node implements it.
         positional, keyword: its arguments, values with an Erlang term.
         read: makes the result of the operation from the service's.
-        timeout_ms: milliseconds the caller waits.
+        timeout_ms: milliseconds the caller waits; 0: what `call_timeout` says, else 5 s.
         what: what errors call it; empty: the operation's name.
     """
 
@@ -36,7 +37,7 @@ class Request(NamedTuple, Generic[T]):
     positional: list[Any]
     keyword: dict[str, Any]
     read: Callable[[Any], T]
-    timeout_ms: int = DEFAULT_TIMEOUT_MS
+    timeout_ms: int = 0
     what: str = ""
 
 
@@ -47,6 +48,7 @@ def synchronous(operation: Callable[P, Request[T]]) -> Callable[P, T]:
     @wraps(operation)
     def carry_out(*args: P.args, **kwargs: P.kwargs) -> T:
         service, positional, keyword, read, timeout_ms, what = operation(*args, **kwargs)
+        timeout_ms = timeout_ms or chosen(DEFAULT_TIMEOUT_MS)
         return read(_calls.call_service(service, positional, keyword, timeout_ms, what or name))
 
     return described(carry_out, operation, "hornbeam_erlang")
@@ -62,7 +64,7 @@ def asynchronous(operation: Callable[P, Request[T]]) -> Callable[P, Coroutine[An
     @wraps(operation)
     async def carry_out(*args: P.args, **kwargs: P.kwargs) -> T:
         service, positional, keyword, read, timeout_ms, what = operation(*args, **kwargs)
-        what = what or name
+        timeout_ms, what = timeout_ms or chosen(DEFAULT_TIMEOUT_MS), what or name
         found = await _calls.call_service_async(service, positional, keyword, timeout_ms, what)
         return read(found)
 

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, c
 
 from . import _calls, _state
 from ._operations import DEFAULT_TIMEOUT_MS, Request
+from ._timeouts import chosen
 from .errors import HornbeamError
 
 P = ParamSpec("P")
@@ -115,7 +116,8 @@ class Pipeline(Batch):
         traceback: TracebackType | None,
     ) -> None:
         if self._is_due(kind):
-            service, positional, keyword, read, timeout_ms, _ = self._request()
+            service, positional, keyword, read, *_ = self._request()
+            timeout_ms = chosen(DEFAULT_TIMEOUT_MS)
             read(_calls.call_service(service, positional, keyword, timeout_ms, "pipeline"))
 
 
@@ -132,7 +134,8 @@ class AsyncPipeline(Batch):
         traceback: TracebackType | None,
     ) -> None:
         if self._is_due(kind):
-            service, positional, keyword, read, timeout_ms, _ = self._request()
+            service, positional, keyword, read, *_ = self._request()
+            timeout_ms = chosen(DEFAULT_TIMEOUT_MS)
             call = _calls.call_service_async
             read(await call(service, positional, keyword, timeout_ms, "pipeline"))
 

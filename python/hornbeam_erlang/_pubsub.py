@@ -19,6 +19,7 @@ from ._hub import Hub
 from ._mailbox import Mailbox, Published
 from ._operations import Request, unchanged
 from ._scopes import at_end, current_scope
+from ._timeouts import chosen
 from ._topics import Channel, Topics
 from ._wire import EVENT
 
@@ -349,7 +350,8 @@ def disconnect(hub: Hub, failure: tuple[str, str]) -> None:
 def _add(hub: Hub, channel: Channel, mailbox: Mailbox) -> None:
     arguments = _topics(hub).add(channel, mailbox)
     try:
-        call_service("subscribe", arguments, {}, TIMEOUT_MS, f"subscribe({channel[1]!r})")
+        timeout_ms = chosen(TIMEOUT_MS)
+        call_service("subscribe", arguments, {}, timeout_ms, f"subscribe({channel[1]!r})")
     except BaseException:
         _forget(hub, channel, mailbox)
         raise
@@ -359,7 +361,7 @@ async def _add_async(hub: Hub, channel: Channel, mailbox: Mailbox) -> None:
     arguments = _topics(hub).add(channel, mailbox)
     operation = f"subscribe({channel[1]!r})"
     try:
-        await call_service_async("subscribe", arguments, {}, TIMEOUT_MS, operation)
+        await call_service_async("subscribe", arguments, {}, chosen(TIMEOUT_MS), operation)
     except BaseException:
         _forget(hub, channel, mailbox)
         raise

@@ -6,9 +6,9 @@ Erlang code see the same keys. A key is any hashable value with an Erlang term; 
 key as in a dict, `True` and `1` are two, `"x"` and `b"x"` are two.
 
 Every operation raises NotConnected (this process is no worker of a node), CallTimeout (no answer
-within 5 s; the node may have done it all the same) and TermError (a key or value has no Erlang
-term). Those that write raise Overloaded when an entry would exceed `state_max_entries` or
-`state_max_bytes`: nothing was changed then.
+within 5 s, or what `call_timeout` says; the node may have done it all the same) and TermError (a
+key or value has no Erlang term). Those that write raise Overloaded when an entry would exceed
+`state_max_entries` or `state_max_bytes`: nothing was changed then.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long calls may take whose keyword arguments belong to whom they call.
+"""How long calls may take that have no argument for it.
 
 Runs in any thread or task; the choice is that of the context (`contextvars`).
 """
@@ -22,9 +22,10 @@ def call_timeout(timeout_ms: int) -> Generator[None, None, None]:
         with call_timeout(120_000):
             vector = execute("embeddings", "encode", text)
 
-    It is what `call` and `execute` wait for the result, `stream` and `stream_async` for each item,
-    and what a task of `execute_async` may take. A block inside wins. An argument `timeout_ms` of
-    `execute` would be one of the handler.
+    It is what `call` and `execute` wait for the result, instead of 5 s and 30 s; `stream` and
+    `stream_async` for each item; what a task of `execute_async` may take, instead of an hour; and
+    what `state_*`, `pipeline`, `subscribe`, `register_hook` and the like wait for the node, instead
+    of 5 s. A block inside wins. An argument `timeout_ms` of `execute` would be one of the handler.
 
     Args: timeout_ms: milliseconds, 1..2**32-1.
 

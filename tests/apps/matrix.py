@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+from uuid import uuid4
 
 import hornbeam_erlang
+from apps.matrix_operations import NOW, OPERATIONS, UNSENDABLE, Attempt, Operation
 from hornbeam_erlang import aio, call_timeout
 
-TIMEOUT_MS = 150
-SLOW_MS = 700
-UNSENDABLE = object()
+TIMEOUT_MS = 50
+STALL_MS = 400  # more than the timeout, and what is granted to an answer on its way
 
 
 class Handler:
@@ -29,8 +30,8 @@ class Handler:
     def ok(self, *values: Any) -> list[Any]:
         return list(values)
 
-    def timeout(self) -> None:
-        time.sleep(SLOW_MS / 1000)
+    def timeout(self, milliseconds: int) -> None:
+        time.sleep(milliseconds / 1000)
 
     def killed(self) -> None:
         os.kill(os.getpid(), 9)
@@ -45,12 +46,12 @@ class Handler:
 class Items:
     """The same for streams: the first item comes, then what the outcome says."""
 
-    def ok(self) -> Iterable[int]:
-        yield from range(3)
+    def ok(self, *values: Any) -> Iterable[Any]:
+        yield from values
 
-    def timeout(self) -> Iterable[int]:
+    def timeout(self, milliseconds: int) -> Iterable[int]:
         yield 0
-        time.sleep(SLOW_MS / 1000)
+        time.sleep(milliseconds / 1000)
         yield 1
 
     def killed(self) -> Iterable[int]:
@@ -69,112 +70,212 @@ hornbeam_erlang.hook(f"calls-{os.getpid()}", Handler)
 hornbeam_erlang.hook(f"items-{os.getpid()}", Items)
 
 
-def other(pids: list[int]) -> int:
-    """The worker that this one is not: what kills a handler must not kill who waits."""
-    return next(pid for pid in pids if pid != os.getpid())
+# Steps of operations (`matrix_operations`), by their names: what they do in a thread, and what a
+# coroutine awaits. The rest are public functions of those names; `aio` has those that wait.
 
 
-def arguments(outcome: str) -> tuple[Any, ...]:
-    return {"ok": (1, 2), "timeout": (SLOW_MS,)}.get(outcome, ())
+def listed(path: str, action: str, *values: Any) -> list[Any]:
+    return list(hornbeam_erlang.stream(path, action, *values))
 
 
-# By name: what it does, from code that may block, and from a coroutine. Others are added here.
-
-Sync = dict[str, Callable[[str, list[int]], Any]]
-Async = dict[str, Callable[[str, list[int]], Awaitable[Any]]]
+async def listed_aio(path: str, action: str, *values: Any) -> list[Any]:
+    return [item async for item in aio.stream(path, action, *values)]
 
 
-def call(outcome: str, pids: list[int]) -> Any:
-    if outcome == "unsendable":
-        return hornbeam_erlang.call("ok", UNSENDABLE)
-    return hornbeam_erlang.call(outcome, *arguments(outcome))
+async def listed_async(path: str, action: str, *values: Any) -> list[Any]:
+    return [item async for item in hornbeam_erlang.stream_async(path, action, *values)]
 
 
-def cast(outcome: str, pids: list[int]) -> Any:
-    if outcome == "unsendable":
-        return hornbeam_erlang.cast("ok", UNSENDABLE)
-    return hornbeam_erlang.cast(outcome, *arguments(outcome))
+def listed_in_loop(path: str, action: str, *values: Any) -> list[Any]:
+    return asyncio.run(listed_async(path, action, *values))
 
 
-def handler(outcome: str, pids: list[int]) -> tuple[str, str, tuple[Any, ...]]:
-    return f"calls-{other(pids)}", outcome, (1, 2) if outcome == "ok" else ()
+def piped(steps: list[tuple[Any, ...]]) -> list[Any]:
+    with hornbeam_erlang.pipeline() as batch:
+        pending = [getattr(batch, name)(*values) for name, *values in steps]
+    return [each.result() for each in pending]
 
 
-def execute(outcome: str, pids: list[int]) -> Any:
-    path, action, values = handler(outcome, pids)
-    return hornbeam_erlang.execute(path, action, *values)
+async def piped_async(steps: list[tuple[Any, ...]]) -> list[Any]:
+    async with aio.pipeline() as batch:
+        pending = [getattr(batch, name)(*values) for name, *values in steps]
+    return [each.result() for each in pending]
 
 
-def task(outcome: str, pids: list[int]) -> Any:
-    path, action, values = handler(outcome, pids)
-    task_id = hornbeam_erlang.execute_async(path, action, *values)
-    first = hornbeam_erlang.await_result(task_id)
-    return [first, hornbeam_erlang.await_result(task_id) == first]
+def subscribed(topic: str, message: Any) -> list[Any]:
+    with hornbeam_erlang.subscription(topic) as messages:
+        return [hornbeam_erlang.publish(topic, message), next(iter(messages))]
 
 
-def stream(outcome: str, pids: list[int]) -> Any:
-    return list(hornbeam_erlang.stream(f"items-{other(pids)}", outcome))
+async def subscribed_async(topic: str, message: Any) -> list[Any]:
+    async with await aio.subscription(topic) as messages:
+        return [await aio.publish(topic, message), await anext(aiter(messages))]
 
 
-SYNC: Sync = {"call": call, "cast": cast, "execute": execute, "task": task, "stream": stream}
+def cached(key: str, value: Any) -> Any:
+    return hornbeam_erlang.cached(key, lambda: value)
 
 
-async def call_async(outcome: str, pids: list[int]) -> Any:
-    values = (UNSENDABLE,) if outcome == "unsendable" else arguments(outcome)
-    return await aio.call("ok" if outcome == "unsendable" else outcome, *values)
+async def cached_async(key: str, value: Any) -> Any:
+    async def compute() -> Any:
+        return value
+
+    return await aio.cached(key, compute)
 
 
-async def cast_async(outcome: str, pids: list[int]) -> Any:
-    return cast(outcome, pids)  # it waits for nothing
-
-
-async def execute_async(outcome: str, pids: list[int]) -> Any:
-    path, action, values = handler(outcome, pids)
-    return await aio.execute(path, action, *values)
-
-
-async def task_async(outcome: str, pids: list[int]) -> Any:
-    path, action, values = handler(outcome, pids)
-    task_id = await aio.execute_async(path, action, *values)
-    first = await aio.await_result(task_id)
-    return [first, await aio.await_result(task_id) == first]
-
-
-async def stream_async(outcome: str, pids: list[int]) -> Any:
-    return [item async for item in aio.stream(f"items-{other(pids)}", outcome)]
-
-
-ASYNC: Async = {
-    "call": call_async,
-    "cast": cast_async,
-    "execute": execute_async,
-    "task": task_async,
-    "stream": stream_async,
+SPECIAL: dict[str, Callable[..., Any]] = {
+    "stream": listed,
+    "stream_async": listed_in_loop,
+    "pipeline": piped,
+    "subscription": subscribed,
+    "cached": cached,
 }
+SPECIAL_ASYNC: dict[str, Callable[..., Awaitable[Any]]] = {
+    "stream": listed_aio,
+    "stream_async": listed_async,
+    "pipeline": piped_async,
+    "subscription": subscribed_async,
+    "cached": cached_async,
+}
+
+
+def keywords(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """`ttl_ms` is given last, as a dict of its own."""
+    if values and type(values[-1]) is dict and values[-1].keys() == {"ttl_ms"}:
+        return values[:-1], values[-1]
+    return values, {}
+
+
+def take(name: str, *values: Any) -> Any:
+    """One step, in a thread."""
+    positional, keyword = keywords(values)
+    function = SPECIAL.get(name) or getattr(hornbeam_erlang, name)
+    return function(*positional, **keyword)
+
+
+async def take_async(name: str, *values: Any) -> Any:
+    """One step; what waits for nothing has no twin in `aio`, and what registers may block."""
+    if name in ("register_hook", "unregister_hook"):
+        return await asyncio.to_thread(take, name, *values)
+    if name not in SPECIAL_ASYNC and not hasattr(aio, name):
+        return take(name, *values)
+    positional, keyword = keywords(values)
+    function = SPECIAL_ASYNC.get(name) or getattr(aio, name)
+    return await function(*positional, **keyword)
+
+
+# The node does not answer this worker: its process there is stopped for a while. The first step may
+# overtake that, so it is taken until one meets it.
+
+
+def stall() -> None:
+    hornbeam_erlang.cast("stall", os.getpid(), STALL_MS)
+
+
+class NeverStalled(Exception):
+    """The node went on answering."""
+
+
+def stalled(*step: Any) -> Any:
+    for _ in range(200):
+        stall()
+        take(*step)
+    raise NeverStalled(step)
+
+
+async def stalled_async(*step: Any) -> Any:
+    for _ in range(200):
+        stall()
+        await take_async(*step)
+    raise NeverStalled(step)
+
+
+def run(operation: Operation, attempt: Attempt) -> Any:
+    """What the operation returns, in a thread."""
+    steps, reply = operation.steps(attempt), None
+    carry_out: Callable[..., Any] = take
+    try:
+        while True:
+            step = steps.send(reply)
+            if step != NOW:
+                reply = carry_out(*step)
+            elif attempt.outcome == "timeout" and not operation.is_slow:
+                carry_out = stalled
+    except StopIteration as end:
+        return end.value
+
+
+async def run_async(operation: Operation, attempt: Attempt) -> Any:
+    """The same in a coroutine; where the outcome is that, a step is cancelled while it waits."""
+    steps, reply = operation.steps(attempt), None
+    carry_out: Callable[..., Awaitable[Any]] = take_async
+    try:
+        while True:
+            step = steps.send(reply)
+            if step != NOW:
+                reply = await carry_out(*step)
+            elif attempt.outcome == "timeout" and not operation.is_slow:
+                carry_out = stalled_async
+            elif attempt.outcome == "cancelled":
+                carry_out = cancelled_slow if operation.is_slow else cancelled_stalled
+    except StopIteration as end:
+        return end.value
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancels what waits; it must end at once."""
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=10)
+    if done and task.cancelled():
+        raise asyncio.CancelledError
+    raise RuntimeError(f"cancelled, and yet {task!r}")
+
+
+async def cancelled_slow(*step: Any) -> Any:
+    task = asyncio.create_task(take_async(*step))
+    await asyncio.sleep(0.05)
+    await cancelled(task)
+
+
+async def cancelled_stalled(*step: Any) -> Any:
+    for _ in range(200):
+        stall()
+        task = asyncio.create_task(take_async(*step))
+        done, _ = await asyncio.wait({task}, timeout=0.05)
+        if not done:
+            await cancelled(task)
+    raise NeverStalled(step)
+
+
+def make_attempt(outcome: str, pids: list[int]) -> Attempt:
+    return Attempt(outcome, pids, f"matrix:{uuid4().hex}:")
 
 
 def attempt(operation: str, outcome: str, pids: list[int]) -> Any:
     """What comes out of it: the result, or the class of the error and whether it was one of ours
     in time."""
-    started = time.monotonic()
+    started, row = time.monotonic(), OPERATIONS[operation]
     try:
         if outcome == "timeout":
             with call_timeout(TIMEOUT_MS):
-                return SYNC[operation](outcome, pids)
-        return SYNC[operation](outcome, pids)
+                return run(row, make_attempt(outcome, pids))
+        return run(row, make_attempt(outcome, pids))
     except hornbeam_erlang.HornbeamError as exc:
         return failed(exc, started)
 
 
 async def attempt_async(operation: str, outcome: str, pids: list[int]) -> Any:
-    started = time.monotonic()
+    """The same; after a cancellation, what comes out of the next attempt."""
+    started, row = time.monotonic(), OPERATIONS[operation]
     try:
         if outcome == "timeout":
             with call_timeout(TIMEOUT_MS):
-                return await ASYNC[operation](outcome, pids)
-        return await ASYNC[operation](outcome, pids)
+                return await run_async(row, make_attempt(outcome, pids))
+        return await run_async(row, make_attempt(outcome, pids))
     except hornbeam_erlang.HornbeamError as exc:
         return failed(exc, started)
+    except asyncio.CancelledError:
+        return {"cancelled": await run_async(row, make_attempt("ok", pids))}
 
 
 def failed(exc: Exception, started: float) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every operation from every place, with every outcome: one table says what must come out.
 
-An operation of its own goes into `apps.matrix` and gets a row here. `make test` runs each outcome
-from one place, and success from all; `make matrix` runs them all.
+An operation more goes into `apps.matrix_operations` and gets a result here. `make test` runs each
+outcome from one place, and success from all; `make matrix` runs them all.
 """
 
 from __future__ import annotations
@@ -10,21 +10,31 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
 from websockets.sync.client import connect
 
+import hornbeam_erlang
+from apps.matrix_operations import OPERATIONS
+from hornbeam_erlang import aio
 from live import serving
 from live.conftest import TESTS
 from live.serving import Served, wait_until
 
-# The Erlang functions that the operations call, by the outcome they bring about.
+# The Erlang functions that the operations call, by the outcome they bring about; and one that stops
+# the process of a worker for a while, so that the node does not answer that worker.
 FUNCTIONS = (
     "hornbeam:register_function(ok,fun(Values)->Values end),"
     "hornbeam:register_function(timeout,fun([Ms])->timer:sleep(Ms)end),"
     "hornbeam:register_function(killed,fun(_)->exit(self(),kill)end),"
-    "hornbeam:register_function(crash,fun(_)->error(crash)end)."
+    "hornbeam:register_function(crash,fun(_)->error(crash)end),"
+    "hornbeam:register_function(stall,fun([OsPid,Ms])->"
+    "{ok,Pool}=hornbeam_pool:lookup(root),"
+    "[Worker]=[W||W<-hornbeam_pool:workers(Pool),"
+    "maps:get(os_pid,hornbeam_worker:info(W))=:=OsPid],"
+    "true=erlang:suspend_process(Worker),timer:sleep(Ms),erlang:resume_process(Worker)end)."
 )
 
 SERVERS = {
@@ -39,66 +49,123 @@ PLACES = {
 }
 
 
-def error(name: str) -> dict[str, Any]:
-    return {"error": name, "in_time": True}
-
-
-# By operation and outcome: what the caller is left with.
-EXPECTED: dict[str, dict[str, Any]] = {
-    "call": {
-        "ok": [1, 2],
-        "timeout": error("CallTimeout"),
-        "killed": error("RemoteError"),
-        "crash": error("RemoteError"),
-        "unsendable": error("TermError"),
-    },
-    "cast": {
-        "ok": None,
-        "timeout": None,
-        "killed": None,
-        "crash": None,
-        "unsendable": error("TermError"),
-    },
-    "execute": {
-        "ok": [1, 2],
-        "timeout": error("CallTimeout"),
-        "killed": error("NodeDown"),
-        "crash": error("HandlerError"),
-        "unsendable": error("TermError"),
-    },
-    "task": {
-        "ok": [[1, 2], True],
-        "timeout": error("CallTimeout"),
-        "killed": error("NodeDown"),
-        "crash": error("HandlerError"),
-        "unsendable": error("TermError"),
-    },
-    "stream": {
-        "ok": [0, 1, 2],
-        "timeout": error("CallTimeout"),
-        "killed": error("NodeDown"),
-        "crash": error("HandlerError"),
-        "unsendable": error("TermError"),
-    },
+# By operation: what it returns.
+RESULTS: dict[str, Any] = {
+    "call": [1, 2],
+    "cast": None,
+    "execute": [1, 2],
+    "task": [[1, 2], True],
+    "stream": [1, 2],
+    "stream_async": [1, 2],
+    "hook": ["act", 1],
+    "state_get": "there",
+    "state_set": "new",
+    "state_delete": None,
+    "state_incr": 7,
+    "state_decr": 3,
+    "state_add": [True, False],
+    "state_cas": [True, False],
+    "state_update": [[True, 6], [False, 6]],
+    "state_multi": [[1, 2, None], 1],
+    "state_walk": [["a", "b"], [1], 2],
+    "state_info": ["bytes", "entries", "max_bytes", "max_entries"],
+    "pipeline": [None, 2, 2],
+    "cached": ["computed", "computed"],
+    "cache": [1, ["bytes", "entries", "hit_rate", "hits", "misses"]],
+    "pubsub": [1, "news", 0],
+    "subscription": [1, "news"],
 }
+
+# What runs code that may fail in any way.
+EXECUTIONS = ("execute", "task", "stream", "stream_async")
+
+# By outcome and operation: the error that it raises. Nothing is raised where an outcome is none of
+# WITHOUT and stands not here.
+ERRORS: dict[str, dict[str, str]] = {
+    "ok": {},
+    "timeout": dict.fromkeys(RESULTS, "CallTimeout"),
+    "cancelled": {},
+    "killed": {"call": "RemoteError", **dict.fromkeys(EXECUTIONS, "NodeDown")},
+    "crash": {"call": "RemoteError", **dict.fromkeys(EXECUTIONS, "HandlerError")},
+    "unsendable": dict.fromkeys(RESULTS, "TermError"),
+    "refused": dict.fromkeys(RESULTS, "TermError"),
+}
+
+CHECKED = ("state_set", "state_incr", "state_decr", "state_add", "state_cas", "state_update")
+RUN_BY_NODE = RESULTS.keys() - {"call", "cast", *EXECUTIONS}
+
+# Outcomes that an operation cannot have, and why not.
+WITHOUT: dict[str, dict[str, str]] = {
+    "timeout": {
+        "cast": "it waits for nothing",
+        "cached": "it waits for whoever computes and then computes itself: test_cache.py",
+    },
+    "cancelled": {
+        "cast": "it waits for nothing",
+        "hook": "it is made for threads; a task that is cancelled leaves the thread alone",
+    },
+    "killed": dict.fromkeys(RUN_BY_NODE, "the node does it; its end is the worker's own"),
+    "crash": dict.fromkeys(RUN_BY_NODE, "it runs no code of an application"),
+    "unsendable": {"state_info": "it sends no value"},
+    "refused": dict.fromkeys(
+        RESULTS.keys() - {*CHECKED, "state_multi", "state_walk", "pipeline"},
+        "the node takes every value that can be sent",
+    ),
+}
+
+# Public functions that are no row of their own.
+NO_OPERATIONS = {
+    "call_timeout": "every timeout of the matrix is set by it",
+    **dict.fromkeys(
+        ("connect", "disconnect", "monitor_nodes", "node", "nodes", "ping"),
+        "about other nodes: tests of several nodes",
+    ),
+    **dict.fromkeys(
+        ("rpc_call", "rpc_cast", "rpc_multicall"), "about other nodes: tests of several nodes"
+    ),
+    "start": "outside workers: tests of the embedded node",
+}
+
+# Where coroutines are asked, which can be cancelled.
+AWAITED = {("asgi", place) for place in ("request", "websocket", "hook", "background")}
+
+# Operations that wait in the very same way as `state_incr` does, and outcomes in which that counts.
+ALIKE = {name for name in RESULTS if name.startswith("state_")} - {"state_incr"}
+WAITS = {"timeout", "cancelled"}
 
 IS_WHOLE = os.environ.get("HORNBEAM_MATRIX") == "whole"
 
 
-def chosen(places: tuple[str, ...], number: int, outcome: str) -> tuple[str, ...]:
-    """The places from which the combination of that number is tried."""
-    if IS_WHOLE or outcome == "ok":
-        return places
-    return (places[number % len(places)],)
+def expected(operation: str, outcome: str) -> Any:
+    """What the caller is left with."""
+    if outcome == "cancelled":
+        return {"cancelled": RESULTS[operation]}
+    name = ERRORS[outcome].get(operation)
+    if name is None or (operation == "cast" and outcome != "unsendable"):
+        return RESULTS[operation]
+    return {"error": name, "in_time": True}
 
 
-COMBINATIONS = [(name, outcome) for name, outcomes in EXPECTED.items() for outcome in outcomes]
-CASES = [
-    pytest.param(server, place, operation, outcome, id=f"{server}-{place}-{operation}-{outcome}")
-    for server, places in PLACES.items()
-    for number, (operation, outcome) in enumerate(COMBINATIONS)
-    for place in chosen(places, number, outcome)
-]
+def combinations() -> Iterator[tuple[str, str, str, str]]:
+    """Server, place, operation and outcome of each case: all of them, or success everywhere and
+    each other outcome in one place, unless another operation shows the same."""
+    everywhere = [(server, place) for server, places in PLACES.items() for place in places]
+    number = 0
+    for operation in RESULTS:
+        for outcome in ERRORS:
+            if operation in WITHOUT.get(outcome, {}):
+                continue
+            if not IS_WHOLE and operation in ALIKE and outcome in WAITS:
+                continue
+            where = sorted(AWAITED) if outcome == "cancelled" else everywhere
+            if outcome != "ok" and not IS_WHOLE:
+                where = [where[number % len(where)]]
+                number += 1
+            yield from ((*each, operation, outcome) for each in where)
+
+
+# One kind of server after the other: each is started once.
+CASES = [pytest.param(*case, id="-".join(case)) for case in sorted(combinations())]
 
 Node = Callable[[str], Served]
 
@@ -162,4 +229,26 @@ def ask(served: Served, place: str, operation: str, outcome: str) -> Any:
 @pytest.mark.parametrize(("server", "place", "operation", "outcome"), CASES)
 def test_matrix(server: str, place: str, operation: str, outcome: str, node: Node) -> None:
     """Wherever an operation is asked for, its outcome is what the table says, in time."""
-    assert ask(node(server), place, operation, outcome) == EXPECTED[operation][outcome]
+    assert ask(node(server), place, operation, outcome) == expected(operation, outcome)
+
+
+def test_every_operation_is_in_the_table() -> None:
+    """Operations and their results go together, and an outcome that is left out is one of one."""
+    assert OPERATIONS.keys() == RESULTS.keys()
+    for outcome, operations in WITHOUT.items():
+        assert outcome in ERRORS
+        assert operations.keys() <= RESULTS.keys()
+
+
+@pytest.mark.parametrize("module", [hornbeam_erlang, aio], ids=["threads", "await"])
+def test_every_public_function_is_in_the_matrix(module: ModuleType) -> None:
+    """Each function that applications import is a step of an operation, the same by another name,
+    or is left out for a reason."""
+    tried = {name for row in OPERATIONS.values() for name in row.names}
+    functions = {
+        name: value
+        for name in module.__all__
+        if callable(value := getattr(module, name)) and not isinstance(value, type)
+    }
+    same = {name for name, value in functions.items() if value.__name__ in tried}
+    assert functions.keys() - tried - same - NO_OPERATIONS.keys() == set()
