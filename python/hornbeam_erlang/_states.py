@@ -14,6 +14,7 @@ from ._wire import (
     CAST,
     CLOSE,
     DATA,
+    DRAIN,
     END,
     ERROR,
     EVENT_CREDIT,
@@ -110,7 +111,7 @@ PHASES_TO_SEND: dict[str, frozenset[int]] = {
     GREETING: frozenset({HELLO, ERROR}),
     GREETED: frozenset({HELLO, BEAT, ERROR}),
     LOADING: frozenset({READY, FAILED, BEAT, ERROR} | _CALLS),
-    SERVING: _SERVING,
+    SERVING: _SERVING | {DRAIN},
     DRAINING: _SERVING,
     ENDED: frozenset(),
 }

@@ -361,9 +361,9 @@ def check_close(message: Message) -> None:
         raise ProtocolError("bad_message", f"Code of CLOSE: {message[2]} cannot be sent")
 
 
-_BOTH = (HELLO, ERROR, CALL, RESULT, FAULT, REVOKE, CAST, TEXT, BINARY, CLOSE)
+_BOTH = (HELLO, DRAIN, ERROR, CALL, RESULT, FAULT, REVOKE, CAST, TEXT, BINARY, CLOSE)
 _STREAMS = (STREAM, ITEM, ITEM_CREDIT)
-_NODE = (BOOT, DRAIN, OPEN, BODY, CREDIT, CANCEL, WEBSOCKET, EVENT)
+_NODE = (BOOT, OPEN, BODY, CREDIT, CANCEL, WEBSOCKET, EVENT)
 
 Checks: TypeAlias = dict[int, Callable[[Message], None]]
 _ALL: Checks = {

@@ -91,20 +91,29 @@ claim(Options, Config) ->
             end
     end.
 
-claim_pool(Options, #{workers := Size} = Config) ->
+claim_pool(Options, Config) ->
     ok = configure(Config),
-    PoolConfig = maps:with([app, queue_limit, queue_timeout, erlport], Config),
-    Pool = hornbeam_pool:new(?NAME, PoolConfig#{size => Size}),
+    Pool = hornbeam_pool:new(?NAME, pool_config(Options, Config)),
     case hornbeam_pools_sup:start_pool(?NAME, Pool, Options) of
         {ok, Supervisor} -> {ok, Pool, Supervisor};
         {error, _} = Error -> undo(Error)
     end.
+
+%% `remote': what workers that attach themselves have in common with the node's own.
+pool_config(Options, #{workers := Local, remote_workers := Remote} = Config) ->
+    Kept = [app, queue_limit, queue_timeout, erlport, remote_workers, remote_labels],
+    (maps:with(Kept, Config))#{
+        size => Local + Remote,
+        local => Local,
+        remote => Options
+    }.
 
 %% @doc Set the options of the services of this node (`hornbeam_options:check_node/2'), which all
 %% its applications and clients have in common.
 -spec configure(hornbeam_options:services()) -> ok.
 configure(Config) ->
     ok = hornbeam_state_bounds:set_limits(Config),
+    ok = hornbeam_clients:configure(Config),
     ok = hornbeam_cache_server:configure(Config),
     ok = hornbeam_pubsub_registry:configure(Config),
     ok = hornbeam_rpc_allow:set(maps:get(rpc_allow, Config)),
@@ -145,7 +154,8 @@ lifespan_timeout(_) ->
     0.
 
 %% PROTOCOL.md, section 4.1.
-boot(#{app := App, worker_class := Interface, workers := Size} = Config) ->
+boot(#{app := App, worker_class := Interface} = Config) ->
+    #{workers := Size, remote_workers := Remote} = Config,
     #{pythonpath := PythonPath, threads := Threads, loop := Loop, lifespan := Lifespan} = Config,
     #{
         <<"app">> => App,
@@ -156,7 +166,7 @@ boot(#{app := App, worker_class := Interface, workers := Size} = Config) ->
         <<"response_window">> => ?WINDOW,
         <<"request_window">> => ?WINDOW,
         <<"heartbeat">> => ?HEARTBEAT,
-        <<"multiprocess">> => Size > 1,
+        <<"multiprocess">> => Size + Remote > 1,
         <<"erlport">> => maps:get(erlport, Config) =/= [],
         <<"loop">> => atom_to_binary(Loop),
         <<"lifespan">> => atom_to_binary(Lifespan),
@@ -235,7 +245,7 @@ info() ->
             #{status => stopped};
         {ok, Pool} ->
             #{app := App} = hornbeam_pool:config(Pool),
-            Workers = [hornbeam_worker:info(Pid) || Pid <- hornbeam_pool:workers(Pool)],
+            Workers = workers(Pool),
             #{
                 status => running,
                 app => App,
@@ -247,6 +257,10 @@ info() ->
                 cluster => hornbeam_cluster:nodes()
             }
     end.
+
+%% Those from other machines that have left are still in their slots.
+workers(Pool) ->
+    [Info || Pid <- hornbeam_pool:workers(Pool), {ok, Info} <- [hornbeam_worker:info(Pid)]].
 
 addresses() ->
     lists:append([hornbeam_listener:addresses(P) || P <- hornbeam_listeners_sup:listeners()]).

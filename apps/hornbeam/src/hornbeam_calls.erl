@@ -8,7 +8,7 @@
 %% comes straight back. A late answer meets no entry and is dropped.
 -module(hornbeam_calls).
 
--export([new/0, new/1, incarnation/1, handle/3, event/3, ready/1, down/3, fail_all/1]).
+-export([new/0, new/2, incarnation/1, handle/3, event/3, ready/1, down/3, fail_all/1]).
 -export_type([state/0, event/0, from/0, phase/0, key/0]).
 
 -include("hornbeam_wire.hrl").
@@ -56,6 +56,8 @@
     incarnation = make_ref() :: reference(),
     %% where the handlers' calls that are open are counted
     counter = none :: none | hornbeam_pool:counter(),
+    %% whether another process of the worker follows this one
+    next = again :: again | never,
     last_id = 0 :: non_neg_integer(),
     %% our calls, by id, and their ids by who asked
     calling = #{} :: #{hornbeam_wire:call_id() => #calling{}},
@@ -77,11 +79,12 @@
 -define(WINDOW, 16).
 
 -spec new() -> state().
-new() -> new(none).
+new() -> new(none, again).
 
-%% @doc For the next operating-system process of a worker. Counter: see `hornbeam_pool:calls/2'.
--spec new(none | hornbeam_pool:counter()) -> state().
-new(Counter) -> #state{counter = Counter}.
+%% @doc For the next operating-system process of a worker, and whether it is the last. Counter: see
+%% `hornbeam_pool:calls/2'.
+-spec new(none | hornbeam_pool:counter(), again | never) -> state().
+new(Counter, Next) -> #state{counter = Counter, next = Next}.
 
 %% @doc Which process of the worker this is, as chains name it.
 -spec incarnation(state()) -> reference().
@@ -179,19 +182,24 @@ item(Id, Payload, Calling, State) ->
     end.
 
 %% Where a call of the worker is served: a handler in a worker, or a service of the node.
-serve({Code, Id, Timeout, <<"execute/", Path/binary>> = Service, Payload}, Origin, Worker, State) ->
-    Chain = chain(Id, Origin, Worker, State),
-    case hornbeam_hooks_table:choose(Path, Worker) of
-        {ok, Provider} ->
-            From = {call, Worker, {State#state.incarnation, Id}},
-            Hook = {hook, Code, From, Chain, Timeout, <<"hook/", Path/binary>>, Payload},
-            Provider ! {hornbeam_calls, Hook},
-            {ok, [], serving(Id, {worker, Provider}, Code, Timeout, Worker, State)};
-        none ->
-            Context = hornbeam_services:context(Service, Chain, Origin, Timeout),
-            run(Code, Id, Timeout, Context, Payload, State)
-    end;
+serve({_, _, _, <<"execute/", Path/binary>>, _} = Request, Origin, Worker, State) ->
+    executed(hornbeam_hooks_table:choose(Path, Worker), Path, Request, {Origin, Worker}, State);
+serve({_, _, _, <<"execute?", Target/binary>>, _} = Request, Origin, Worker, State) ->
+    {Path, Labels} = hornbeam_labels:split(Target),
+    Chosen = hornbeam_hooks_table:choose(Path, Labels, Worker),
+    executed(Chosen, Path, Request, {Origin, Worker}, State);
 serve({Code, Id, Timeout, Service, Payload}, Origin, Worker, State) ->
+    Chain = chain(Id, Origin, Worker, State),
+    Context = hornbeam_services:context(Service, Chain, Origin, Timeout),
+    run(Code, Id, Timeout, Context, Payload, State).
+
+executed({ok, Provider}, Path, {Code, Id, Timeout, _, Payload}, {Origin, Worker}, State) ->
+    Chain = chain(Id, Origin, Worker, State),
+    From = {call, Worker, {State#state.incarnation, Id}},
+    Hook = {hook, Code, From, Chain, Timeout, <<"hook/", Path/binary>>, Payload},
+    Provider ! {hornbeam_calls, Hook},
+    {ok, [], serving(Id, {worker, Provider}, Code, Timeout, Worker, State)};
+executed(none, _, {Code, Id, Timeout, Service, Payload}, {Origin, Worker}, State) ->
     Chain = chain(Id, Origin, Worker, State),
     Context = hornbeam_services:context(Service, Chain, Origin, Timeout),
     run(Code, Id, Timeout, Context, Payload, State).
@@ -258,8 +266,12 @@ event({hook, Code, From, Chain, Timeout, Service, Payload} = Event, Phase, State
             Credit = proplists:get_value(Code, [{?STREAM, ?WINDOW}], none),
             Call = #calling{from = From, chain = Chain, credit = Credit, is_hook = true},
             call(Code, Call, {Timeout, Service, Payload}, State);
+        false when State#state.next =:= again ->
+            {[], State#state{held = [Event | State#state.held]}};
         false ->
-            {[], State#state{held = [Event | State#state.held]}}
+            ok = uncount(1, State),
+            ok = tell(From, hornbeam_services:node_down()),
+            {[], State}
     end;
 event({cast, _, _}, down, State) ->
     {[], State};

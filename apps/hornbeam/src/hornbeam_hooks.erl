@@ -25,6 +25,8 @@
 -type options() :: #{
     %% Keyword arguments; Python wants names. Default: none.
     keywords => #{atom() | binary() => term()},
+    %% Those that whoever runs it must have: workers on other machines. Default: none.
+    labels => #{name() => name() | integer()},
     %% Milliseconds: for the result, for each item of a stream, for the whole of a task.
     %% Default: 30000, of a task 3600000.
     timeout => pos_integer()
@@ -83,7 +85,7 @@ execute(Path, Action, Arguments) ->
 execute(Path, Action, Arguments, Options) ->
     case payload(Action, Arguments, Options) of
         {ok, Payload} ->
-            Outcome = hornbeam_hooks_call:execute(text(Path), Payload, timeout(Options)),
+            Outcome = hornbeam_hooks_call:execute(target(Path, Options), Payload, timeout(Options)),
             hornbeam_caller:outcome(Outcome);
         {error, _} = Error ->
             Error
@@ -104,7 +106,8 @@ stream(Path, Action, Arguments, Fun, Acc) ->
 stream(Path, Action, Arguments, Fun, Acc, Options) ->
     case payload(Action, Arguments, Options) of
         {ok, Payload} ->
-            hornbeam_hooks_call:stream(text(Path), Payload, timeout(Options), {Fun, Acc});
+            Target = target(Path, Options),
+            hornbeam_hooks_call:stream(Target, Payload, timeout(Options), {Fun, Acc});
         {error, _} = Error ->
             Error
     end.
@@ -121,7 +124,7 @@ execute_async(Path, Action, Arguments, Options) ->
     case payload(Action, Arguments, Options) of
         {ok, Payload} ->
             Timeout = maps:get(timeout, Options, hornbeam_tasks:default_timeout()),
-            hornbeam_tasks:start(text(Path), Payload, Timeout);
+            hornbeam_tasks:start(target(Path, Options), Payload, Timeout);
         {error, _} = Error ->
             Error
     end.
@@ -136,6 +139,14 @@ await_result(Id) ->
 -spec await_result(hornbeam_tasks:id(), pos_integer()) -> {ok, term()} | {error, error()}.
 await_result(Id, Timeout) ->
     hornbeam_caller:outcome(hornbeam_tasks:await(text(Id), Timeout)).
+
+target(Path, Options) ->
+    Given = maps:get(labels, Options, #{}),
+    case hornbeam_labels:check(Given) of
+        {ok, Labels} when map_size(Labels) =:= 0 -> text(Path);
+        {ok, Labels} -> {text(Path), Labels};
+        error -> error({bad_option, labels, {expected, 'names and values', got, Given}})
+    end.
 
 timeout(Options) -> maps:get(timeout, Options, ?TIMEOUT).
 

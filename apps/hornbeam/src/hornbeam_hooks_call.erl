@@ -11,14 +11,25 @@
 
 -export([execute/3, execute_here/4, stream/4, stream_here/4]).
 -export([handle_payload/2, stream_handle/2]).
+-export_type([target/0]).
 
 %% Items that a stream may send before more are granted (PROTOCOL.md, section 4.3).
 -define(WINDOW, 16).
 
+-type target() :: hornbeam_hooks_table:path() | {hornbeam_hooks_table:path(),
+    hornbeam_labels:labels()}.
 -type outcome() :: hornbeam_caller:answer() | {error, hornbeam_caller:fault()}.
 
 %% @doc Payload is the encoded `[[Action | Arguments], Keywords]'; the answer is encoded, too.
--spec execute(hornbeam_hooks_table:path(), binary(), pos_integer()) -> outcome().
+%% With labels it is for workers that have them alone.
+-spec execute(target(), binary(), pos_integer()) -> outcome().
+execute({Path, Labels}, Payload, Timeout) ->
+    case hornbeam_hooks_table:choose(Path, Labels, undefined) of
+        {ok, Worker} ->
+            hornbeam_caller:hook(Worker, {<<"hook/", Path/binary>>, Payload}, Timeout, none);
+        none ->
+            elsewhere(none, Path)
+    end;
 execute(Path, Payload, Timeout) ->
     case execute_here(Path, Payload, Timeout, none) of
         none ->
@@ -70,10 +81,18 @@ answer(Context, Payload) ->
     hornbeam_services:stripped(hornbeam_services:guarded(Context, Payload, Run)).
 
 %% @doc The items of the handler folded; see `hornbeam_hooks:stream/6'.
--spec stream(hornbeam_hooks_table:path(), binary(), pos_integer(), {Fun, Acc}) ->
+-spec stream(target(), binary(), pos_integer(), {Fun, Acc}) ->
     {ok, Acc} | {error, hornbeam_hooks:error()}
 when
     Fun :: fun((term(), Acc) -> {ok, Acc} | {stop, Acc}).
+stream({Path, Labels}, Payload, Timeout, {Fun, Acc}) ->
+    case hornbeam_hooks_table:choose(Path, Labels, undefined) of
+        {ok, Worker} ->
+            Call = {<<"hook/", Path/binary>>, Payload},
+            hornbeam_caller:stream(Worker, Call, Timeout, {Fun, Acc});
+        none ->
+            hornbeam_caller:outcome(elsewhere(none, Path))
+    end;
 stream(Path, Payload, Timeout, {Fun, Acc}) ->
     case {hornbeam_hooks_table:choose(Path, undefined), hornbeam_hooks_table:is_served(Path)} of
         {{ok, Worker}, _} ->

@@ -4,7 +4,7 @@
 %%
 %% The table belongs to `hornbeam_tables'; everything here runs in the process that calls it.
 %% choose/2 is asked for every call of a handler. Worker processes write what their program
-%% announces (started/3, with READY) and registers later (the service `hooks': `["register", Path]'
+%% announces (started/4, with READY) and registers later (the service `hooks': `["register", Path]'
 %% or `["unregister", Path]').
 %%
 %% Rows name a slot of a pool, not a process: while the process of a worker is replaced its rows
@@ -13,8 +13,8 @@
 -module(hornbeam_hooks_table).
 -behaviour(hornbeam_service).
 
--export([started/3, stopped/2, register/2, unregister/1]).
--export([erlang_handler/1, is_served/1, choose/2, paths/0]).
+-export([started/4, stopped/2, register/2, unregister/1]).
+-export([erlang_handler/1, is_served/1, choose/2, choose/3, paths/0]).
 -export([handle/3]).
 -export_type([path/0, handler/0]).
 
@@ -24,16 +24,18 @@
 -type path() :: binary().
 -type handler() :: fun((Action :: binary(), [term()], Keywords :: map()) -> term()) | module().
 
-%% {Path, worker, PoolName, Index} | {Path, erlang, Handler} | {WorkerPid, PoolName, Index}
+%% {Path, worker, PoolName, Index, Labels} | {Path, erlang, Handler} |
+%% {WorkerPid, PoolName, Index, Labels}
 -define(TABLE, hornbeam_hooks).
 
 %% @doc The program of a worker is ready and has registered Paths.
--spec started(hornbeam_pool:pool(), hornbeam_pool:index(), [path()]) -> ok.
-started(Pool, Index, Paths) ->
+-spec started(hornbeam_pool:pool(), hornbeam_pool:index(), hornbeam_labels:labels(), [path()]) ->
+    ok.
+started(Pool, Index, Labels, Paths) ->
     ok = stopped(Pool, Index),
     Name = hornbeam_pool:name(Pool),
-    true = ets:insert(?TABLE, {self(), Name, Index}),
-    true = ets:insert(?TABLE, [{Path, worker, Name, Index} || Path <- Paths]),
+    true = ets:insert(?TABLE, {self(), Name, Index, Labels}),
+    true = ets:insert(?TABLE, [{Path, worker, Name, Index, Labels} || Path <- Paths]),
     announce(Paths).
 
 announce(Paths) ->
@@ -43,9 +45,9 @@ announce(Paths) ->
 -spec stopped(hornbeam_pool:pool(), hornbeam_pool:index()) -> ok.
 stopped(Pool, Index) ->
     Name = hornbeam_pool:name(Pool),
-    Paths = ets:match(?TABLE, {'$1', worker, Name, Index}),
-    true = ets:match_delete(?TABLE, {'_', worker, Name, Index}),
-    true = ets:match_delete(?TABLE, {'_', Name, Index}),
+    Paths = ets:match(?TABLE, {'$1', worker, Name, Index, '_'}),
+    true = ets:match_delete(?TABLE, {'_', worker, Name, Index, '_'}),
+    true = ets:match_delete(?TABLE, {'_', Name, Index, '_'}),
     announce(lists:append(Paths)).
 
 %% @doc An Erlang handler takes all calls of its path, whoever else has it. It replaces an earlier
@@ -78,7 +80,17 @@ is_served(Path) ->
 %% program waits for the result: what it waits in costs it nothing.
 -spec choose(path(), Caller :: pid() | undefined) -> {ok, pid()} | none.
 choose(Path, Caller) ->
-    case least(ets:lookup(?TABLE, Path), Caller, none) of
+    chosen(least(ets:lookup(?TABLE, Path), Caller, none)).
+
+%% @doc The same among those that have the labels. Handlers in Erlang have none.
+-spec choose(path(), hornbeam_labels:labels(), Caller :: pid() | undefined) -> {ok, pid()} | none.
+choose(Path, Wanted, Caller) ->
+    Rows = ets:lookup(?TABLE, Path),
+    Having = [R || {_, worker, _, _, Has} = R <- Rows, hornbeam_labels:are_in(Wanted, Has)],
+    chosen(least(Having, Caller, none)).
+
+chosen(Least) ->
+    case Least of
         {_, Pool, Index, Worker} ->
             ok = hornbeam_pool:count(1, hornbeam_pool:calls(Index, Pool)),
             {ok, Worker};
@@ -88,7 +100,7 @@ choose(Path, Caller) ->
 
 least([{_, erlang, _} | _], _, _) ->
     none;
-least([{_, worker, Name, Index} | Rest], Caller, Best) ->
+least([{_, worker, Name, Index, _} | Rest], Caller, Best) ->
     case hornbeam_pool:lookup(Name) of
         {ok, Pool} ->
             Worker = hornbeam_pool:worker(Index, Pool),
@@ -118,13 +130,13 @@ cost(Index, Pool, IsCaller) ->
 paths() ->
     lists:foldl(fun counted/2, #{}, ets:tab2list(?TABLE)).
 
-counted({Path, worker, _, _}, Paths) ->
+counted({Path, worker, _, _, _}, Paths) ->
     #{workers := N} = Entry = maps:get(Path, Paths, #{workers => 0, erlang => false}),
     Paths#{Path => Entry#{workers := N + 1}};
 counted({Path, erlang, _}, Paths) ->
     Entry = maps:get(Path, Paths, #{workers => 0, erlang => false}),
     Paths#{Path => Entry#{erlang := true}};
-counted({Worker, _, _}, Paths) when is_pid(Worker) ->
+counted({Worker, _, _, _}, Paths) when is_pid(Worker) ->
     Paths.
 
 %% @doc The service `hooks': the program of a worker registers a handler, or takes it back.
@@ -134,17 +146,17 @@ when
     Context :: hornbeam_service:context().
 handle([What, Path], _, #{worker := Worker}) when is_binary(Path) ->
     case ets:lookup(?TABLE, Worker) of
-        [{_, Name, Index}] -> changed(What, {Path, worker, Name, Index});
+        [{_, Name, Index, Labels}] -> changed(What, {Path, worker, Name, Index, Labels});
         [] -> {error, worker_not_ready}
     end;
 handle(_, _, _) ->
     {bad_term, <<"hooks takes [\"register\" or \"unregister\", Path]">>}.
 
-changed(<<"register">>, {Path, _, _, _} = Row) ->
+changed(<<"register">>, {Path, _, _, _, _} = Row) ->
     true = ets:insert(?TABLE, Row),
     ok = announce([Path]),
     {ok, undefined};
-changed(<<"unregister">>, {Path, _, _, _} = Row) ->
+changed(<<"unregister">>, {Path, _, _, _, _} = Row) ->
     true = ets:delete_object(?TABLE, Row),
     ok = announce([Path]),
     {ok, undefined};

@@ -1,14 +1,15 @@
 %% SPDX-License-Identifier: Apache-2.0
-%% @doc The connection to one Python process: its port, its ledger and the handshake.
+%% @doc The connection to one Python process: its port and its ledger, or its process on another
+%% machine; and the handshake.
 %%
-%% Runs in the worker process. A link lives as long as its operating-system process; everything that
-%% knows about ports and ledgers is here, so that a worker on another machine is another kind of
-%% link.
+%% Runs in the worker process. A link lives as long as its operating-system process, or as long as
+%% the session of one that has attached itself (`hornbeam_attach'); everything that knows about
+%% ports, ledgers and the distribution is here and below.
 -module(hornbeam_link).
 
 -export([open/1, handshake/2, send/2, open_exchanges/2, started/1, forbid/1, allow/1]).
--export([kill/1, close/1]).
--export([port/1, os_pid/1, about/1, hooks/1]).
+-export([kill/1, close/1, lost/2, is_given_up/2, ended/2]).
+-export([port/1, who/1, about/1, hooks/1, labels/1]).
 -export_type([link/0, options/0]).
 
 -include("hornbeam_wire.hrl").
@@ -20,21 +21,40 @@
     python => binary(),
     env => [{string(), string() | false}],
     descriptors => hornbeam_port:descriptors(),
+    %% Instead of it: who has attached itself.
+    session => hornbeam_session:session(),
     _ => _
 }.
 
 -record(link, {
-    port :: port(),
+    %% or the process on another machine, which speaks as ports do
+    port :: port() | pid(),
+    %% of a process of this machine
     os_pid :: non_neg_integer() | undefined,
-    %% none for a client, which takes no exchanges
+    %% none for what runs on another machine, or takes no exchanges
     ledger :: hornbeam_ledger:ledger() | none,
+    session = none :: hornbeam_session:state() | none,
+    %% whether all that it has said before its end has arrived
+    complete = false :: boolean(),
     handshake :: hornbeam_handshake:state()
 }).
 -opaque link() :: #link{}.
 
-%% @doc Start the process and greet it. Packets arrive as `{Port, {data, Binary}}', its end as
-%% `{Port, {exit_status, Status}}'.
+%% More than the id of any exchange.
+-define(EVERYTHING, 16#FFFFFFFFFFFFFFFF).
+
+%% @doc Start the process, or take the one that has attached itself, and greet it. Packets arrive as
+%% `{Port, {data, Binary}}', its end as `{Port, {exit_status, Status}}'; that of a session also as
+%% 'DOWN', see lost/2.
 -spec open(options()) -> {ok, link()} | {error, term()}.
+open(#{boot := Boot, session := Session}) ->
+    State = hornbeam_session:open(Session),
+    greet(#link{
+        port = hornbeam_session:pid(State),
+        ledger = none,
+        session = State,
+        handshake = new_handshake(maps:merge(Boot, hornbeam_session:boot(State)))
+    });
 open(#{boot := Boot, descriptors := _} = Options) ->
     open(hornbeam_port:open(Options), none, Boot);
 open(#{boot := Boot} = Options) ->
@@ -46,19 +66,26 @@ open(#{boot := Boot} = Options) ->
     end.
 
 open({ok, Port}, Ledger, Boot) ->
-    {ok, Version} = application:get_key(hornbeam, vsn),
-    Info = #{<<"version">> => list_to_binary(Version)},
-    Handshake = hornbeam_handshake:new({?PROTOCOL_MIN, ?PROTOCOL_MAX}, Info, Boot),
-    Link = #link{
-        port = Port, os_pid = hornbeam_port:os_pid(Port), ledger = Ledger, handshake = Handshake
-    },
-    ok = send([hornbeam_handshake:hello(Handshake)], Link),
-    {ok, Link};
+    greet(#link{
+        port = Port,
+        os_pid = hornbeam_port:os_pid(Port),
+        ledger = Ledger,
+        handshake = new_handshake(Boot)
+    });
 open({error, _} = Error, none, _) ->
     Error;
 open({error, _} = Error, Ledger, _) ->
     ok = hornbeam_ledger:close(Ledger),
     Error.
+
+new_handshake(Boot) ->
+    {ok, Version} = application:get_key(hornbeam, vsn),
+    Info = #{<<"version">> => list_to_binary(Version)},
+    hornbeam_handshake:new({?PROTOCOL_MIN, ?PROTOCOL_MAX}, Info, Boot).
+
+greet(#link{handshake = Handshake} = Link) ->
+    ok = send([hornbeam_handshake:hello(Handshake)], Link),
+    {ok, Link}.
 
 %% @doc Messages of a worker that has not been ready yet. `Rest': see `hornbeam_handshake'.
 -spec handshake([hornbeam_wire:message()], link()) ->
@@ -79,33 +106,39 @@ handshake(Messages, #link{handshake = Handshake0, ledger = Ledger} = Link) ->
             {failed, Reason}
     end.
 
-%% @doc Write messages in one packet. When the process has ended already they are lost with it; its
-%% exit status is on its way.
+%% @doc Write messages in one packet. When the process has ended already they are lost with it; the
+%% news of its end is on its way.
 -spec send([hornbeam_wire:message()], link()) -> ok.
 send([], _) ->
     ok;
-send(Messages, #link{port = Port}) ->
-    _ = hornbeam_port:send(Port, hornbeam_wire:encode(Messages)),
-    ok.
+send(Messages, Link) ->
+    transmit(hornbeam_wire:encode(Messages), Link).
 
 %% @doc The same for OPENs, whose fields are encoded already.
 -spec open_exchanges(
     [{hornbeam_wire:exchange_id(), non_neg_integer(), hornbeam_wire:request()}, ...], link()
 ) -> ok.
-open_exchanges(Opens, #link{port = Port}) ->
-    _ = hornbeam_port:send(Port, hornbeam_wire:encode_opens(Opens)),
-    ok.
+open_exchanges(Opens, Link) ->
+    transmit(hornbeam_wire:encode_opens(Opens), Link).
 
-%% @doc Exchanges up to this id have started; known even when the process is dead.
+transmit(Packet, #link{port = Port}) when is_port(Port) ->
+    _ = hornbeam_port:send(Port, Packet),
+    ok;
+transmit(Packet, #link{session = Session}) ->
+    hornbeam_session:send(iolist_to_binary(Packet), Session).
+
+%% @doc Exchanges up to this id have started; known even when the process is dead. Without a ledger
+%% the worker's own messages tell (STARTED).
 -spec started(link()) -> non_neg_integer().
 started(#link{ledger = none}) -> 0;
 started(#link{ledger = Ledger}) -> hornbeam_ledger:started(Ledger).
 
 %% @doc The worker must start nothing more of what it has; the highest id that it may have started.
-%% First it is forbidden, then the mark is read: what it marked in between stays its own.
+%% First it is forbidden, then the mark is read: what it marked in between stays its own. What
+%% cannot be forbidden may start at any time.
 -spec forbid(link()) -> non_neg_integer().
 forbid(#link{ledger = none}) ->
-    0;
+    ?EVERYTHING;
 forbid(#link{ledger = Ledger}) ->
     ok = hornbeam_ledger:revoke(hornbeam_ledger:started(Ledger) + 1, Ledger),
     hornbeam_ledger:started(Ledger).
@@ -120,9 +153,32 @@ allow(#link{ledger = Ledger}) -> hornbeam_ledger:allow(Ledger).
 kill(#link{os_pid = OsPid}) ->
     hornbeam_port:kill(OsPid).
 
-%% @doc Kill the process if it still runs, and forget it. The highest id of an exchange that it
-%% started.
+%% @doc The status with which a process has ended whose monitor says Reason. `closed': it was there
+%% to the end, and all it has said has arrived. `silent': given up, and nobody knows what it has
+%% started meanwhile.
+-spec lost(Reason :: term(), link()) -> closed | silent.
+lost(Reason, #link{session = Session}) ->
+    hornbeam_session:lost(Reason, Session).
+
+%% @doc Whether one that was silent for so many milliseconds is as good as gone: the pipe of a local
+%% one tells of its end, a distributed one may have none.
+-spec is_given_up(non_neg_integer(), link()) -> boolean().
+is_given_up(_, #link{session = none}) -> false;
+is_given_up(Silent, #link{session = Session}) -> hornbeam_session:is_given_up(Silent, Session).
+
+%% @doc The process has said, or it is known, how it ended.
+-spec ended(Status :: term(), link()) -> link().
+ended(Status, Link) -> Link#link{complete = Status =/= silent}.
+
+%% @doc Kill the process if it still runs, or tell it that nobody listens any more, and forget it.
+%% The highest id of an exchange that it may have started.
 -spec close(link()) -> non_neg_integer().
+close(#link{session = Session, complete = Complete}) when Session =/= none ->
+    ok = hornbeam_session:close(Session),
+    case Complete of
+        true -> 0;
+        false -> ?EVERYTHING
+    end;
 close(#link{port = Port, os_pid = OsPid, ledger = Ledger} = Link) ->
     _ = erlang:port_info(Port, id) =/= undefined andalso hornbeam_port:kill(OsPid),
     ok = hornbeam_port:close(Port),
@@ -130,11 +186,19 @@ close(#link{port = Port, os_pid = OsPid, ledger = Ledger} = Link) ->
     _ = Ledger =:= none orelse hornbeam_ledger:close(Ledger),
     Started.
 
--spec port(link()) -> port().
+%% @doc From whom its packets come.
+-spec port(link()) -> port() | pid().
 port(#link{port = Port}) -> Port.
 
--spec os_pid(link()) -> non_neg_integer() | undefined.
-os_pid(#link{os_pid = OsPid}) -> OsPid.
+%% @doc Which process it is, for logs and `hornbeam:info/0'.
+-spec who(link()) -> map().
+who(#link{session = none, os_pid = OsPid}) -> #{os_pid => OsPid};
+who(#link{session = Session}) -> (hornbeam_session:who(Session))#{os_pid => undefined}.
+
+%% @doc What a process on another machine has said of itself.
+-spec labels(link()) -> hornbeam_labels:labels().
+labels(#link{session = none}) -> #{};
+labels(#link{session = Session}) -> maps:get(labels, hornbeam_session:who(Session)).
 
 -spec about(link()) -> map().
 about(#link{handshake = Handshake}) -> hornbeam_handshake:about(Handshake).

@@ -28,7 +28,11 @@
     ciphers := [binary(), ...] | undefined,
     tls_min_version := 'tlsv1.2' | 'tlsv1.3',
     worker_class := wsgi | asgi,
-    workers := pos_integer(),
+    workers := non_neg_integer(),
+    %% From other machines, at once.
+    remote_workers := non_neg_integer(),
+    remote_labels := hornbeam_labels:labels(),
+    remote_clients := non_neg_integer(),
     threads := pos_integer(),
     %% Milliseconds, as all below whose name ends in timeout.
     timeout := pos_integer() | infinity,
@@ -86,6 +90,7 @@
     task_result_ttl := pos_integer(),
     task_limit := pos_integer(),
     rpc_allow := hornbeam_rpc_allow:allowed(),
+    remote_clients := non_neg_integer(),
     _ => _
 }.
 
@@ -205,6 +210,9 @@ together(#{python := Python, venv := Venv}) when is_binary(Python), is_binary(Ve
 together(#{max_requests := infinity, max_requests_jitter := Jitter}) when Jitter > 0 ->
     {error, {bad_option, max_requests_jitter, {expected, <<"0, since max_requests is not given">>,
         got, Jitter}}};
+together(#{workers := 0, remote_workers := 0}) ->
+    {error, {bad_option, workers, {expected,
+        <<"at least 1, since no remote_workers may attach themselves">>, got, 0}}};
 together(Config) ->
     {ok, Config}.
 

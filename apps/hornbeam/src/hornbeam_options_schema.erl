@@ -29,12 +29,13 @@
 %% @doc Every option, in the order of the table in the README.
 -spec options() -> [option(), ...].
 options() ->
-    server() ++ tls() ++ workers() ++ limits() ++ node_options() ++ python() ++ asgi() ++ hooks().
+    server() ++ tls() ++ workers() ++ remote() ++ limits() ++ node_options() ++ python() ++
+        asgi() ++ hooks().
 
 %% @doc Those that a node has once, for its services, whatever applications it serves.
 -spec node_options() -> [option(), ...].
 node_options() ->
-    state() ++ tasks() ++ rpc().
+    clients() ++ state() ++ tasks() ++ rpc().
 
 server() ->
     [
@@ -89,7 +90,8 @@ workers() ->
     [
         row(worker_class, {one_of, [wsgi, asgi]}, wsgi, "",
             "The interface that the application speaks."),
-        derived(row(workers, {integer, 1, 1024}, undefined, "", "Python processes."),
+        derived(row(workers, {integer, 0, 1024}, undefined, "",
+                "Python processes that the node starts."),
             fun(_) -> erlang:system_info(schedulers_online) end, <<"number of schedulers">>),
         row(threads, {integer, 1, 1024}, 1, "",
             "Requests that one worker runs at once, each in a thread. For WSGI."),
@@ -100,6 +102,22 @@ workers() ->
         row(queue_limit, {integer, 0, 1000000}, 1000, "requests",
             "Requests that may wait for a free worker; one more is answered 503 at once.")
         | timeouts()
+    ].
+
+remote() ->
+    [
+        row(remote_workers, {integer, 0, 1024}, 0, "",
+            "Workers from other machines that may serve the application at once, beside `workers`: "
+            "[`hornbeam-worker`](docs/guides/remote-workers.md). 0 takes none."),
+        row(remote_labels, labels, #{}, "",
+            "Labels that such a worker must have, `#{gpu => 1}`.")
+    ].
+
+clients() ->
+    [
+        row(remote_clients, {integer, 0, 65536}, 64, "",
+            "Programs that may be attached to the node at once to provide hooks or to make calls; "
+            "0 takes none. Who knows the cookie may do more than that.")
     ].
 
 timeouts() ->

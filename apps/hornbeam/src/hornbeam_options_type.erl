@@ -25,6 +25,8 @@
     | environment
     | hooks
     | rpc_allow
+    %% Names and values, see hornbeam_labels.
+    | labels
     | bind.
 
 %% @doc The value in its one normal form: texts are UTF-8 binaries, an environment is an ordered
@@ -47,6 +49,7 @@ check(environment, Value) when is_map(Value) -> environment(maps:to_list(Value),
 check(environment, Value) when is_list(Value) -> environment(Value, []);
 check(hooks, Value) when is_map(Value) -> hooks(Value);
 check(rpc_allow, Value) -> hornbeam_rpc_allow:check(Value);
+check(labels, Value) -> hornbeam_labels:check(Value);
 check(bind, Value) -> hornbeam_bind:check(Value);
 check(_, _) -> error.
 
@@ -68,6 +71,8 @@ expected(hooks) -> <<"a map of on_request => fun/1, on_response => fun/1, on_err
 expected(rpc_allow) ->
     <<"all, none, or a list of Module, {Module, Function}, {Module, Function, Node}, each an atom "
         "or text">>;
+expected(labels) ->
+    <<"a map of at most 64 names and values, texts or integers of at most 255 bytes">>;
 expected(bind) -> <<"\"host:port\", \"[v6]:port\", a port, \"unix:/path\", or a list of these">>.
 
 shown_each(Atoms) -> [shown(Atom) || Atom <- Atoms].

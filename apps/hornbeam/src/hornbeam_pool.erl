@@ -19,7 +19,9 @@
 %% 1..number of workers.
 -type index() :: pos_integer().
 -type config() :: #{
+    %% Workers, those from other machines included; the first `local' ones are the node's own.
     size := pos_integer(),
+    local => non_neg_integer(),
     queue_limit := non_neg_integer(),
     queue_timeout := timeout(),
     _ => _

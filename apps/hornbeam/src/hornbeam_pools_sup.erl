@@ -3,7 +3,7 @@
 -module(hornbeam_pools_sup).
 -behaviour(supervisor).
 
--export([start_link/0, start_pool/3, stop_pool/1, init/1]).
+-export([start_link/0, start_pool/3, stop_pool/1, find/1, init/1]).
 
 -spec start_link() -> supervisor:startlink_ret().
 start_link() ->
@@ -24,6 +24,20 @@ stop_pool(Name) ->
         ok -> supervisor:delete_child(?MODULE, Name);
         {error, not_found} = Error -> Error
     end.
+
+%% @doc The pool of an application, by the name it was started with, and its supervisor. Runs in the
+%% process that calls it.
+-spec find(App :: binary()) -> {ok, hornbeam_pool:pool(), pid()} | error.
+find(App) ->
+    Children = supervisor:which_children(?MODULE),
+    Found = [
+        {ok, Pool, Supervisor}
+     || {Name, Supervisor, _, _} <- Children,
+        is_pid(Supervisor),
+        {ok, Pool} <- [hornbeam_pool:lookup(Name)],
+        maps:get(app, hornbeam_pool:config(Pool)) =:= App
+    ],
+    hd(Found ++ [error]).
 
 -spec init([]) -> {ok, {supervisor:sup_flags(), []}}.
 init([]) ->

@@ -6,6 +6,7 @@
 %%   hornbeam_services_sup   processes behind the services that Python calls
 %%   hornbeam_clients        Python programs that are attached, and serve no HTTP
 %%   hornbeam_pools_sup      one supervisor per application: its queue and its workers
+%%   hornbeam_attach         takes workers and clients from other machines
 %%   hornbeam_listeners_sup  the listening sockets
 %% Applications and listeners are started on demand; when a supervisor has to be restarted they
 %% would be missing silently, so the whole application ends instead (intensity 0).
@@ -27,5 +28,6 @@ init([]) ->
         #{id => services, start => {hornbeam_services_sup, start_link, []}, type => supervisor},
         #{id => clients, start => {hornbeam_clients, start_link, []}, type => supervisor},
         #{id => pools, start => {hornbeam_pools_sup, start_link, []}, type => supervisor},
+        #{id => attach, start => {hornbeam_attach, start_link, []}},
         #{id => listeners, start => {hornbeam_listeners_sup, start_link, []}, type => supervisor}
     ]}}.

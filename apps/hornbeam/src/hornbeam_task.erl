@@ -10,18 +10,18 @@
 -define(TABLE, hornbeam_tasks).
 
 %% @doc Limits: milliseconds that the handler may take, and that the result is kept.
--spec start_link(hornbeam_tasks:id(), hornbeam_hooks_table:path(), binary(), Limits) ->
+-spec start_link(hornbeam_tasks:id(), hornbeam_hooks_call:target(), binary(), Limits) ->
     {ok, pid()}
 when
     Limits :: {Timeout :: pos_integer(), Ttl :: pos_integer()}.
-start_link(Id, Path, Payload, Limits) ->
-    {ok, proc_lib:spawn_link(?MODULE, run, [Id, Path, Payload, Limits])}.
+start_link(Id, Target, Payload, Limits) ->
+    {ok, proc_lib:spawn_link(?MODULE, run, [Id, Target, Payload, Limits])}.
 
 %% @doc The whole life of the process.
--spec run(hornbeam_tasks:id(), hornbeam_hooks_table:path(), binary(), Limits) -> ok when
+-spec run(hornbeam_tasks:id(), hornbeam_hooks_call:target(), binary(), Limits) -> ok when
     Limits :: {Timeout :: pos_integer(), Ttl :: pos_integer()}.
-run(Id, Path, Payload, {Timeout, Ttl}) ->
-    Answer = hornbeam_caller:encoded(hornbeam_hooks_call:execute(Path, Payload, Timeout)),
+run(Id, Target, Payload, {Timeout, Ttl}) ->
+    Answer = hornbeam_caller:encoded(hornbeam_hooks_call:execute(Target, Payload, Timeout)),
     Expires = erlang:monotonic_time(millisecond) + Ttl,
     true = ets:insert(?TABLE, {Id, done, Answer, Expires}),
     ok.

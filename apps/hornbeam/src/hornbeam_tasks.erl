@@ -56,10 +56,10 @@ limits() -> persistent_term:get(?MODULE, {?DEFAULT_TTL, ?DEFAULT_LIMIT}).
 default_timeout() -> ?DEFAULT_TIMEOUT.
 
 %% @doc Run an execution in the background, for at most Timeout milliseconds.
--spec start(hornbeam_hooks_table:path(), binary(), pos_integer()) ->
+-spec start(hornbeam_hooks_call:target(), binary(), pos_integer()) ->
     {ok, id()} | {error, {Fault :: binary(), map()}}.
-start(Path, Payload, Timeout) ->
-    gen_server:call(?MODULE, {start, Path, Payload, Timeout}, ?START_TIMEOUT).
+start(Target, Payload, Timeout) ->
+    gen_server:call(?MODULE, {start, Target, Payload, Timeout}, ?START_TIMEOUT).
 
 %% @doc Tasks that run, and results that are kept.
 -spec info() -> #{running := non_neg_integer(), finished := non_neg_integer()}.
@@ -101,9 +101,15 @@ answer(Id, []) ->
 
 -spec handle_payload(binary(), hornbeam_service:context()) -> hornbeam_service:result().
 handle_payload(Payload, #{service := <<"task/", Rest/binary>>}) ->
-    case binary:split(Rest, <<"/">>) of
-        [Timeout, Path] -> started(start(Path, Payload, binary_to_integer(Timeout)));
-        [_] -> {not_registered, Rest}
+    [Before | After] = binary:split(Rest, <<"/">>),
+    case {binary:split(Before, <<"?">>), After} of
+        {[Timeout], [Path]} ->
+            started(start(Path, Payload, binary_to_integer(Timeout)));
+        {[Timeout, Labels], [Path]} ->
+            Target = hornbeam_labels:split(<<Labels/binary, "/", Path/binary>>),
+            started(start(Target, Payload, binary_to_integer(Timeout)));
+        {_, []} ->
+            {not_registered, Rest}
     end.
 
 started({ok, Id}) -> {ok, Id};

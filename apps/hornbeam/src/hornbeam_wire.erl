@@ -197,6 +197,7 @@ legal({?ABORT, Id, Name, Text}) when ?IS_ID(Id), is_binary(Name), is_binary(Text
 legal({?RETURN, [_ | _] = Ids}) -> are_ids(Ids);
 legal({?STARTED, Id}) when ?IS_ID(Id) -> true;
 legal({?BEAT}) -> true;
+legal({?DRAIN}) -> true;
 legal({?TEXT, Id, Data}) when ?IS_ID(Id), ?IS_PAYLOAD(Data) -> hornbeam_utf8:is_valid(Data);
 legal({?BINARY, Id, Data}) when ?IS_ID(Id), ?IS_PAYLOAD(Data) -> true;
 legal({Code, Id, Origin, Timeout, Service, Payload}) when

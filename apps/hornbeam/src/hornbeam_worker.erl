@@ -8,7 +8,7 @@
 
 -export([open/3, body/4, credit/3, cancel/2, cancel/3, event/2, call/4, cast/3, info/1]).
 -export([events/1, socket/2]).
--export([message/4, close/4, close_websockets/3]).
+-export([message/4, close/4, close_websockets/3, drain/1]).
 
 %% @doc Hand over a request whose slot has been claimed.
 -spec open(pid(), hornbeam_exchanges:to(), hornbeam_wire:request()) -> ok.
@@ -46,6 +46,12 @@ close_websockets(Worker, Code, Reason) ->
     Worker ! {hornbeam_close_websockets, Code, Reason},
     ok.
 
+%% @doc Give the worker nothing new, and let it end when it has finished what it holds.
+-spec drain(pid()) -> ok.
+drain(Worker) ->
+    Worker ! hornbeam_drain,
+    ok.
+
 %% @doc The client has left; for a stream that does not know the id of its exchange.
 -spec cancel(pid(), hornbeam_exchanges:to()) -> ok.
 cancel(Worker, To) ->
@@ -76,9 +82,13 @@ cast(Worker, Service, Arguments) ->
     hornbeam_caller:cast(Worker, Service, Arguments).
 
 %% @doc State and figures, for `hornbeam:info/0'.
--spec info(pid()) -> map().
+-spec info(pid()) -> {ok, map()} | gone.
 info(Worker) ->
-    gen_statem:call(Worker, info, 5000).
+    try
+        {ok, gen_statem:call(Worker, info, 5000)}
+    catch
+        exit:{Reason, _} when Reason =:= noproc; Reason =:= normal; Reason =:= shutdown -> gone
+    end.
 
 %% @doc The process that serves the worker's subscriptions.
 -spec events(pid()) -> {ok, pid()} | {error, gone}.

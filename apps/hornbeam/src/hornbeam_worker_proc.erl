@@ -27,9 +27,12 @@
     python => binary(),
     env => [{string(), string() | false}],
     descriptors => hornbeam_port:descriptors(),
-    %% What follows the end of a connection: the next one, or, for a client, which nobody can start
-    %% again, the end of the worker process. Default: again.
+    session => hornbeam_session:session(),
+    %% What follows the end of a connection: the next one, or, where nobody here can start the
+    %% process again, the end of the worker process. Default: again.
     renew => again | never,
+    %% Whether the pool was made for this worker alone. Default: false.
+    own_pool => boolean(),
     %% For hornbeam_worker_traffic.
     worker_class := wsgi | asgi,
     threads := pos_integer(),
@@ -54,8 +57,8 @@
     options :: options(),
     traffic :: hornbeam_worker_traffic:state(),
     link :: hornbeam_link:link() | undefined,
-    %% of the link; undefined when there is none
-    port :: port() | undefined,
+    %% of the link, or the process that stands for one; undefined when there is none
+    port :: port() | pid() | undefined,
     %% requests until the worker is replaced
     remaining = infinity :: pos_integer() | infinity,
     %% why the worker drains, and when it had nothing left (milliseconds)
@@ -72,6 +75,8 @@
 -define(TICK, 250).
 %% Close code of WebSockets whose worker ends: "service restart".
 -define(RESTART, 1012).
+%% Milliseconds for which one that will not come back answers whoever has not heard of that.
+-define(LINGER, 100).
 %% Words: room for a few packets between two collections.
 -define(MIN_HEAP_SIZE, 16384).
 -define(LOG_META, #{domain => [hornbeam, worker]}).
@@ -165,6 +170,8 @@ ready(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T}
         {ok, T1} -> {keep_state, D#data{traffic = T1}};
         {error, Error, T1} -> broken(Error, D#data{traffic = T1})
     end;
+ready(info, hornbeam_drain, D) ->
+    {next_state, draining, D#data{drain = recycle}};
 ready(internal, {messages, Messages}, #data{link = Link, traffic = T} = D) ->
     case hornbeam_worker_traffic:messages(Messages, Link, T) of
         {ok, T1} -> {keep_state, D#data{traffic = T1}};
@@ -199,13 +206,21 @@ stalled(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = 
         {ok, T1} -> recovered(D#data{traffic = T1});
         {error, Error, T1} -> broken(Error, D#data{traffic = T1})
     end;
+stalled(info, hornbeam_drain, D) ->
+    {next_state, draining, D#data{drain = recycle}};
 stalled({timeout, tick}, tick, D0) ->
     case overdue(D0) of
-        {[], D} -> {keep_state, D, [?NEXT_TICK]};
+        {[], D} -> given_up(D);
         {_, D} -> {next_state, draining, D#data{drain = stuck}}
     end;
 stalled(Type, Event, D) ->
     common(Type, Event, stalled, D).
+
+given_up(#data{link = Link, traffic = T} = D) ->
+    case hornbeam_link:is_given_up(hornbeam_worker_traffic:silent_for(T), Link) of
+        true -> died(silent, stalled, D);
+        false -> {keep_state, D, [?NEXT_TICK]}
+    end.
 
 %% It speaks again, and has handed back what others were given.
 recovered(#data{link = Link, traffic = T} = D) ->
@@ -264,10 +279,16 @@ killed(Reason, D) ->
 %%% gone
 
 -spec gone(gen_statem:event_type() | enter, term(), #data{}) -> result().
+gone(enter, _, #data{options = #{session := _}, traffic = T} = D) ->
+    %% Who has found it before its end is answered yet.
+    ok = hornbeam_worker_traffic:closed(T),
+    {keep_state, D, [{state_timeout, ?LINGER, leave}]};
 gone(enter, _, #data{options = #{renew := never}}) ->
     {stop, normal};
 gone(enter, _, #data{failures = Failures} = D) ->
     {keep_state, D, [{state_timeout, backoff(Failures), boot}]};
+gone(state_timeout, leave, _) ->
+    {stop, normal};
 gone(state_timeout, boot, D) ->
     {next_state, booting, D};
 gone(Type, Event, D) ->
@@ -296,12 +317,14 @@ common(info, Event, _, #data{link = Link, traffic = T} = D) when
     {keep_state, D#data{traffic = hornbeam_worker_traffic:events([Event], Link, T)}};
 common(info, {hornbeam_close_websockets, Code, Reason}, _, D) ->
     {keep_state, close_websockets(Code, Reason, D)};
-common(info, {Port, {exit_status, Status}}, State, #data{port = Port} = D) ->
-    died(Status, State, D);
+common(info, {Port, {exit_status, Status}}, State, #data{port = Port, link = Link} = D) ->
+    died(Status, State, D#data{link = hornbeam_link:ended(Status, Link)});
 common(info, {hornbeam_calls, Event}, State, #data{link = Link, traffic = T} = D) ->
     {keep_state, D#data{
         traffic = hornbeam_worker_traffic:call_event(Event, phase(State), Link, T)
     }};
+common(info, {'DOWN', _, process, Peer, Reason}, State, #data{port = Peer, link = Link} = D) ->
+    ?MODULE:State(info, {Peer, {exit_status, hornbeam_link:lost(Reason, Link)}}, D);
 common(info, {'DOWN', _, process, Pid, Reason}, _, #data{link = Link, traffic = T} = D) ->
     {keep_state, D#data{traffic = hornbeam_worker_traffic:call_down(Pid, Reason, Link, T)}};
 common({call, From}, info, State, D) ->
@@ -339,7 +362,7 @@ broken({Name, Text}, #data{link = Link} = D) ->
     ok = hornbeam_link:send([{?ERROR, atom_to_binary(Name), hornbeam_wire:cut_text(Text)}], Link),
     {next_state, gone, bury(D)}.
 
-died(_, _, #data{options = #{renew := never}} = D) ->
+died(_, _, #data{options = #{own_pool := true}} = D) ->
     ?LOG_INFO((who(D))#{what => client_left}, ?LOG_META),
     {next_state, gone, bury(D)};
 died(0, draining, #data{drain = recycle} = D) ->
@@ -378,9 +401,9 @@ terminate(Reason, State, D) ->
     #data{traffic = T, options = Options} = bury(D),
     ok = hornbeam_worker_traffic:closed(T),
     ok = refuse_rest(T),
-    case Options of
-        #{renew := never} -> hornbeam_worker_traffic:delete_pool(T);
-        #{} -> ok
+    case maps:get(own_pool, Options, false) of
+        true -> hornbeam_worker_traffic:delete_pool(T);
+        false -> ok
     end.
 
 %% After a crash of ours nobody knows what the process would still say.
@@ -392,7 +415,8 @@ ended(State, #data{drain = Drain, port = Port, link = Link, options = Options}) 
     _ = (State =:= draining andalso Drain =:= recycle) orelse hornbeam_link:send([{?DRAIN}], Link),
     receive
         {Port, {exit_status, _}} -> ok;
-        {'EXIT', Port, _} -> ok
+        {'EXIT', Port, _} -> ok;
+        {'DOWN', _, process, Port, _} -> ok
     after maps:get(stop_timeout, Options) -> ok
     end.
 
@@ -412,7 +436,7 @@ describe(State, #data{boots = Boots, link = Link, traffic = T} = D) ->
 who(#data{index = Index, link = undefined}) ->
     #{worker => Index, os_pid => undefined};
 who(#data{index = Index, link = Link}) ->
-    #{worker => Index, os_pid => hornbeam_link:os_pid(Link)}.
+    (hornbeam_link:who(Link))#{worker => Index}.
 
 about(undefined) -> #{};
 about(Link) -> hornbeam_link:about(Link).

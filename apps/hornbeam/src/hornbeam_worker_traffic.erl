@@ -27,6 +27,8 @@
     %% Bytes.
     response_window := pos_integer(),
     request_window := pos_integer(),
+    %% See hornbeam_worker_proc.
+    renew => again | never,
     _ => _
 }.
 
@@ -69,10 +71,14 @@ new(Pool, Index, Options) ->
         index = Index,
         options = Options,
         exchanges = hornbeam_exchanges:new(windows(Options)),
-        calls = hornbeam_calls:new(hornbeam_pool:calls(Index, Pool)),
+        calls = new_calls(Pool, Index, Options),
         prefetch = prefetch(Options),
         heard = now_ms()
     }).
+
+new_calls(Pool, Index, Options) ->
+    Next = maps:get(renew, Options, again),
+    hornbeam_calls:new(hornbeam_pool:calls(Index, Pool), Next).
 
 %% A coroutine that waits for something to tell its client holds nobody; a thread is held.
 windows(#{worker_class := wsgi} = Options) ->
@@ -178,6 +184,10 @@ reply(NewestFirst, Link) ->
 %% Effects, and replies to calls, are newest first.
 handle([], Effects, X, Replies, T) ->
     {ok, Effects, X, Replies, T};
+handle([{?DRAIN} | Rest], Effects, X, Replies, T) ->
+    %% What came with it counts first.
+    self() ! hornbeam_drain,
+    handle(Rest, Effects, X, Replies, T);
 handle([Message | Rest], Effects, X0, Replies, #traffic{heard = Now} = T) when
     ?IS_OF_EXCHANGE(element(1, Message))
 ->
@@ -253,7 +263,8 @@ call_event(Event, Phase, Link, #traffic{calls = Calls} = T) ->
 %% out.
 -spec ready(hornbeam_link:link(), state()) -> state().
 ready(Link, #traffic{pool = Pool, index = Index, calls = Calls} = T) ->
-    ok = hornbeam_hooks_table:started(Pool, Index, hornbeam_link:hooks(Link)),
+    Labels = hornbeam_link:labels(Link),
+    ok = hornbeam_hooks_table:started(Pool, Index, Labels, hornbeam_link:hooks(Link)),
     called(hornbeam_calls:ready(Calls), Link, T).
 
 %% @doc The worker process ends.
@@ -296,12 +307,12 @@ give_away(Link, #traffic{exchanges = X0} = T) ->
 %% told.
 -spec fail_all(StartedUpTo :: non_neg_integer(), state()) -> state().
 fail_all(Started, #traffic{exchanges = X0, calls = Calls, events = Events} = T) ->
-    #traffic{pool = Pool, index = Index} = T,
+    #traffic{pool = Pool, index = Index, options = Options} = T,
     _ = is_pid(Events) andalso hornbeam_worker_events:stop(Events),
     {Effects, X} = hornbeam_exchanges:fail_all(Started, X0),
     ok = hornbeam_calls:fail_all(Calls),
     _ = carry_out(Effects, T),
-    New = hornbeam_calls:new(hornbeam_pool:calls(Index, Pool)),
+    New = new_calls(Pool, Index, Options),
     T#traffic{exchanges = X, calls = New, events = undefined}.
 
 %%% The limit of the pool

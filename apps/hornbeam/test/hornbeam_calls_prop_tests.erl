@@ -38,7 +38,7 @@ step() ->
 prop_calls(Pool) ->
     ?FORALL(Steps, list(step()), begin
         ok = hornbeam_pool:set_worker(1, self(), Pool),
-        Calls = hornbeam_calls:new(hornbeam_pool:calls(1, Pool)),
+        Calls = hornbeam_calls:new(hornbeam_pool:calls(1, Pool), again),
         Last = lists:foldl(fun step/2, #model{calls = Calls, pool = Pool}, Steps),
         #model{waiting = Waiting, over = Over, sent = Sent} = End = step(die, Last),
         Waiting =:= [] andalso hornbeam_pool:busy(1, Pool) =:= 0 andalso
@@ -84,7 +84,7 @@ step({phase, Phase}, M) ->
     M#model{phase = Phase};
 step(die, #model{calls = Calls, pool = Pool} = M) ->
     ok = hornbeam_calls:fail_all(Calls),
-    Next = hornbeam_calls:new(hornbeam_pool:calls(1, Pool)),
+    Next = hornbeam_calls:new(hornbeam_pool:calls(1, Pool), again),
     settle(M#model{calls = Next, sent = [], open = []});
 step(_, M) ->
     M.

@@ -222,8 +222,8 @@ incoming() ->
 hooked(Paths) ->
     Pool = hornbeam_pool:new(?MODULE, #{size => 1, queue_limit => 0, queue_timeout => 1}),
     ok = hornbeam_pool:set_worker(1, self(), Pool),
-    ok = hornbeam_hooks_table:started(Pool, 1, Paths),
-    {Pool, hornbeam_calls:new(hornbeam_pool:calls(1, Pool))}.
+    ok = hornbeam_hooks_table:started(Pool, 1, #{}, Paths),
+    {Pool, hornbeam_calls:new(hornbeam_pool:calls(1, Pool), again)}.
 
 %% The worker executes Path in its call 1.
 executed(Code, Origin, State) ->

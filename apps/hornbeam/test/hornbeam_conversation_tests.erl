@@ -39,7 +39,7 @@ serve_numbers() ->
     ),
     Pool = hornbeam_pool:new(?MODULE, #{size => 1, queue_limit => 0, queue_timeout => 1}),
     ok = hornbeam_pool:set_worker(1, self(), Pool),
-    ok = hornbeam_hooks_table:started(Pool, 1, [<<"numbers">>]),
+    ok = hornbeam_hooks_table:started(Pool, 1, #{}, [<<"numbers">>]),
     {Tables, PubSub}.
 
 stop({Tables, PubSub}) ->

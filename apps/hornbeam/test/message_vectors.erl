@@ -4,7 +4,7 @@
 %% Runs in: the EUnit process. Pure but for the file.
 -module(message_vectors).
 
--export([read/2, bytes/1, message/1, code/1, names/0]).
+-export([read/2, bytes/1, message/1, field/1, code/1, names/0]).
 
 -include("hornbeam_wire.hrl").
 
@@ -29,6 +29,7 @@ bytes(#{<<"parts">> := Parts}) ->
 message([Name | Fields]) ->
     list_to_tuple([code(Name) | [field(Field) || Field <- Fields]]).
 
+-spec field(vector_json:value()) -> term().
 field(null) -> undefined;
 field(#{<<"hex">> := Hex}) -> binary:decode_hex(Hex);
 field(#{<<"repeat">> := [Hex, Times]}) -> binary:copy(binary:decode_hex(Hex), Times);
