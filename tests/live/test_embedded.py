@@ -172,6 +172,13 @@ def test_options_hold(node: hornbeam.Node) -> None:
     assert hornbeam.state_info()["max_entries"] == 1000
 
 
+def test_start_in_many_threads(node: hornbeam.Node) -> None:
+    """Threads that start a node at the same time get one and the same."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        jobs = [pool.submit(hornbeam.start, state_max_entries=1000) for _ in range(THREADS)]
+        assert {job.result(SECONDS) for job in jobs} == {node}
+
+
 def test_start_again(node: hornbeam.Node) -> None:
     """The same arguments give the same node; others are refused, and named."""
     assert hornbeam.start(state_max_entries=1000, threads=4) is node

@@ -55,6 +55,31 @@ def test_two_programs_connect() -> None:
             assert node.cookie == cookie
 
 
+def test_programs_serve_each_other() -> None:
+    """A handler of one program is executed by the other, and what one publishes the other gets."""
+    cookie = secrets.token_hex(8)
+    source = OTHER.format(name=fresh("serves"), cookie=cookie).replace(
+        "print(",
+        "hornbeam.register_hook('double', lambda action, number: 2 * number)\nprint(",
+    )
+    with (
+        program(source) as other,
+        hornbeam.start(name=fresh("asks"), cookie=cookie),
+    ):
+        theirs = other.line()
+        hornbeam.connect(theirs)
+        wait_until(lambda: _executes("double", 4) == 8, "the handler is found")
+        other.process.kill()
+        wait_until(lambda: _executes("double", 4) is None, "and gone with its program")
+
+
+def _executes(path: str, number: int) -> object:
+    try:
+        return hornbeam.execute(path, "", number)
+    except (hornbeam.NotRegistered, hornbeam.NodeDown):
+        return None
+
+
 def test_other_cookie() -> None:
     """Without a cookie in common there is no connection; given for that node alone there is."""
     cookie, name = secrets.token_hex(8), fresh("strict")
