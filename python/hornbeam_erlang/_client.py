@@ -12,14 +12,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from . import _calls, _hooks, _producers, _pubsub, _worker, codec
-from ._attendant import Attendant
+from ._attendant import Attendant, Kept
 from ._calls_async import AsyncCall
-from ._client_transport import ClientTransport
 from ._config import Config
-from ._hub import NODE_ERROR, Hub
+from ._hub import NODE_ERROR, Hub, Transport
 from ._wire import DRAIN, ERROR, FAULT, Message, ProtocolError, cut_text
 from .errors import NotConnected
 
@@ -29,11 +30,29 @@ FORKED = "it is a forked child: start or connect to a node of its own, or call f
 log = logging.getLogger("hornbeam.client")
 
 
+class Connection(Transport, Kept, Protocol):
+    """Both directions of a connection that may end before the process; see `ClientTransport`.
+
+    Attributes:
+        on_end: called when there is nothing to read any more, in the thread that reads; perhaps
+            several times.
+    """
+
+    on_end: Callable[[], None]
+
+    # Of both bases, which each describe it.
+    def poll(self, timeout: float) -> bool: ...
+    def limit_writes(self, seconds: float) -> bool: ...
+    def close_write(self, seconds: float) -> bool: ...
+    def close_read(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class Client:
     """One connection of this process; there is one at a time.
 
     Args:
-        read_fd, write_fd: the connection; they belong to the client from now on.
+        transport: the connection; it belongs to the client from now on.
         threads: how many run handlers at once.
         name: of the node, for NodeDown.
         advice: what NotConnected advises when the connection has ended.
@@ -43,8 +62,9 @@ class Client:
         refused: what the node has said of why it ends it.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, threads: int, name: str, advice: str) -> None:
-        self._transport = ClientTransport(read_fd, write_fd, lambda: self.lose("it has ended"))
+    def __init__(self, transport: Connection, threads: int, name: str, advice: str) -> None:
+        self._transport = transport
+        transport.on_end = lambda: self.lose("it has ended")
         self._threads = threads
         self._name = name
         self._advice = advice
@@ -150,6 +170,8 @@ class Client:
 
         Returns: False when the node has not taken what is on its way for `seconds`.
         """
+        if not self._transport.limit_writes(seconds):
+            return False
         self.hub.flush_all()
         return self._transport.close_write(seconds)
 

@@ -13,7 +13,9 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from time import monotonic
 
+from ._hub_calls import nobody
 from ._transport import Transport
 
 SELECT_MAX = 1024  # FD_SETSIZE: descriptors from here on are not for select
@@ -24,14 +26,17 @@ class ClientTransport(Transport):
 
     Args:
         read_fd, write_fd: belong to it from now on.
+
+    Attributes:
         on_end: called when there is nothing to read any more, in the thread that reads; perhaps
             several times.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, on_end: Callable[[], None]) -> None:
+    def __init__(self, read_fd: int, write_fd: int) -> None:
         super().__init__(read_fd, write_fd)
-        self._on_end = on_end
+        self.on_end: Callable[[], None] = nobody
         self._write_lock = threading.Lock()
+        self._deadline: float | None = None  # of writes, once the program is about to leave
 
     def poll(self, timeout: float) -> bool:
         if self.has_ended:
@@ -47,15 +52,46 @@ class ClientTransport(Transport):
 
     def _end(self) -> None:
         self.has_ended = True
-        self._on_end()
+        self.on_end()
 
     def _break(self) -> None:
         """The node's end of the other direction follows."""
 
     def write(self, data: bytes) -> None:
         with self._write_lock:
-            if self._write_fd >= 0:
+            if self._write_fd < 0:
+                return
+            if self._deadline is None:
                 super().write(data)
+            else:
+                self._write_until(memoryview(data), self._deadline)
+
+    def _write_until(self, data: memoryview, deadline: float) -> None:
+        """Writes all of `data`, or drops the rest when the node does not take it in time."""
+        ready = select.poll()
+        ready.register(self._write_fd, select.POLLOUT)
+        while data and (left := deadline - monotonic()) > 0:
+            try:
+                data = data[os.write(self._write_fd, data) :]
+            except BlockingIOError:
+                ready.poll(left * 1000)
+            except OSError:
+                return
+
+    def limit_writes(self, seconds: float) -> bool:
+        """From now on all writes together take no longer than that.
+
+        Returns: False when a thread has been blocked in a write for so long.
+        """
+        if not self._write_lock.acquire(timeout=seconds):
+            return False
+        try:
+            if self._write_fd >= 0:
+                os.set_blocking(self._write_fd, False)
+                self._deadline = monotonic() + seconds
+        finally:
+            self._write_lock.release()
+        return True
 
     def close_write(self, seconds: float) -> bool:
         """Closes the descriptor to write to, which ends the connection at the node's side.

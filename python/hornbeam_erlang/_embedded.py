@@ -17,6 +17,7 @@ from typing import Any
 
 from . import _calls
 from ._client import Client, attached
+from ._client_transport import ClientTransport
 from ._node_name import Distribution, distribution
 from ._node_process import NodeProcess
 from ._wire import ProtocolError
@@ -175,7 +176,7 @@ def _word(value: Any) -> Any:
 
 
 def _attach(process: NodeProcess, threads: int, name: str) -> Client:
-    client = Client(process.read_fd, process.write_fd, threads, name, ENDED)
+    client = Client(ClientTransport(process.read_fd, process.write_fd), threads, name, ENDED)
     try:
         client.attach()
     except BaseException as exc:

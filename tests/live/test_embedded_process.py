@@ -216,6 +216,38 @@ def test_node_that_dies() -> None:
         assert running.status() == 0
 
 
+def test_node_that_is_stuck() -> None:
+    """A node that does not run any more is killed when the program stops it, also while threads are
+    stuck in what they tell it; they get NodeDown."""
+    source = """
+        import os, signal, threading
+
+        def talk():
+            try:
+                while True:
+                    hornbeam.cast("nobody", b"x" * 100000)
+            except ConnectionError as exc:
+                names.append(type(exc).__name__)
+
+        names = []
+        threads = [threading.Thread(target=talk) for _ in range(3)]
+        os.kill(node.pid, signal.SIGSTOP)
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        begin = time.monotonic()
+        node.stop(1.0)
+        took = time.monotonic() - begin
+        for thread in threads:
+            thread.join(60)
+        show((took < 20, len(names), node.is_running))
+    """
+    status, lines, errors = outcome(STARTED + dedent(source))
+    assert (status, errors) == (0, "")
+    assert lines[1] == "(True, 3, False)"
+    gone(int(lines[0]))
+
+
 def test_forked_child() -> None:
     """A child has no part in the connection of its parent: it is told so, ends without harm to the
     node, and may start one of its own."""
