@@ -226,6 +226,25 @@ back_in_the_service_of_another(Config) ->
         do_execute(Config, <<"away">>, <<"back">>, [<<"double">>, 21])),
     ok = call(Home, hornbeam, unregister_function, [double]).
 
+requests_of_other_clients(Config) ->
+    doc("What a process that is no worker asks of a node's services by message is found on other "
+        "nodes, too, and so are its failures."),
+    [Home, _, Third] = ?config(peers, Config),
+    [
+        ok = do_register_function(Third, Name, Function)
+     || {Name, Function} <- [{add, add_there}, {fail, fail_there}]
+    ],
+    await(fun() -> do_has(Home, Third, functions, <<"fail">>) end),
+    Ask = fun(Service, Request) -> call(Home, gen_server, call, [Service, Request, 20000]) end,
+    ?assertEqual({ok, 3}, Ask(hornbeam_functions, {call, ["add", 1, 2]})),
+    ?assertMatch({error, {remote_error, #{class := <<"return">>, reason := <<"reason">>}}},
+        Ask(hornbeam_functions, {call, ["fail", <<"reason">>]})),
+    ?assertMatch({error, {not_registered, #{service := <<"nowhere">>}}},
+        Ask(hornbeam_functions, {call, ["nowhere"]})),
+    ?assertMatch({error, {handler_error, #{type := _}}},
+        Ask(hornbeam_hooks, {execute, ["away", "no such action"]})),
+    [ok = call(Third, hornbeam, unregister_function, [N]) || N <- [add, fail]].
+
 %%% Nodes that go
 
 a_node_that_is_killed(Config) ->

@@ -12,20 +12,26 @@
 
 -define(PATIENCE, 20000).
 
-all() -> hornbeam_case:all(?MODULE).
+all() -> [{group, wsgi}, {group, asgi}].
+
+groups() -> [{Interface, [], hornbeam_case:all(?MODULE)} || Interface <- [wsgi, asgi]].
 
 suite() -> [{timetrap, {seconds, 60}}].
 
-init_per_suite(Config) ->
-    Quiet = hornbeam_case:init_quiet_suite(Config),
-    Options = #{workers => 1, threads => 1, erlport => ["erlport_app", "operator", "os"],
-        rpc_allow => [lists, erlang, ?MODULE]},
-    _ = hornbeam_case:start("erlport_app:application", Options),
-    Quiet.
+init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
-end_per_suite(Config) ->
-    ok = hornbeam:stop(),
-    hornbeam_case:end_quiet_suite(Config).
+end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
+
+init_per_group(Interface, Config) ->
+    Options = #{
+        worker_class => Interface, workers => 1, threads => 1,
+        rpc_allow => [lists, erlang, ?MODULE],
+        erlport => ["erlport_app", "operator", "os"]
+    },
+    _ = hornbeam_case:start("erlport_app:" ++ atom_to_list(Interface), Options),
+    Config.
+
+end_per_group(_, _) -> hornbeam:stop().
 
 %% What python:call/4,5 does.
 do_call(Instance, Module, Function, Arguments) ->
@@ -202,7 +208,8 @@ one_at_a_time(Config) ->
     Service ! go_on,
     ?assertEqual(done, First()),
     %% Python runs and does not wait
-    Path = filename:join(list_to_binary(?config(priv_dir, Config)), <<"go_on">>),
+    Path = list_to_binary(filename:join(?config(priv_dir, Config), "go_on")),
+    _ = file:delete(Path),
     Held = async(fun() -> do_app(P, hold, [Me, Path]) end),
     ?assertEqual(entered, do_next()),
     ?assertError(timeout, do_call(P, operator, add, [1, 2], [{timeout, 50}])),

@@ -132,7 +132,13 @@ def remembered():
     return list(seen)
 
 
-def application(environ, start_response):
+def wsgi(environ, start_response):
     body = str(len(seen)).encode()
     start_response("200 OK", [("content-type", "text/plain"), ("content-length", str(len(body)))])
     return [body]
+
+
+async def asgi(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": str(len(seen)).encode()})

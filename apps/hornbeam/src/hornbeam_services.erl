@@ -138,7 +138,7 @@ noted(Service, {?FAULT, _, Name, Details}) ->
 %% @doc Serve a request of a process that is no worker, in this process, with terms as they are. It
 %% waits Timeout milliseconds.
 -spec perform(binary(), Arguments, Keywords, Timeout :: pos_integer()) ->
-    {ok, term()} | {error, hornbeam_service:fault()}
+    {ok, term()} | {error, hornbeam_caller:fault()}
 when
     Arguments :: hornbeam_service:arguments(), Keywords :: hornbeam_service:keywords().
 perform(Service, Arguments, Keywords, Timeout) ->
