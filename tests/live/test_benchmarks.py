@@ -104,3 +104,26 @@ def test_quick_comparison_of_hooks() -> None:
     for line in found:
         assert [*line["clock"]] == ["hornbeam", "redis INCR", "redis lists"]
         assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
+
+
+def test_quick_comparison_of_rpc() -> None:
+    """One round of calls of another node, from Python and from Erlang: a JSON file with every
+    figure."""
+    result = ROOT / "benchmarks" / "results" / "smoke-test-rpc.json"
+    result.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "benchmarks/rpc.py", "--quick", "--name", result.stem],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(result.read_text())["calls"]
+    assert [line["way"] for line in found] == [
+        "1 at once, a thread", "1 at once, an event loop", "64 at once, an event loop"
+    ]  # fmt: skip
+    for line in found:
+        assert [*line["clock"]] == ["rpc_call", "erpc", "node"]
+        assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
