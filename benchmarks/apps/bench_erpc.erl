@@ -17,7 +17,8 @@ run(Name, Count, AtOnce, Value) ->
     Us.
 
 at_once(Node, Each, AtOnce, Value) ->
-    Calls = [spawn_monitor(fun() -> ok = calls(Node, Each, Value) end) || _ <- lists:seq(1, AtOnce)],
+    Run = fun() -> ok = calls(Node, Each, Value) end,
+    Calls = [spawn_monitor(Run) || _ <- lists:seq(1, AtOnce)],
     lists:foreach(
         fun({Pid, Monitor}) ->
             %% No deadline: a benchmark, whose asker has one.

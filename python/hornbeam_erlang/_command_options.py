@@ -74,6 +74,11 @@ def rule(text: str) -> tuple[str, ...]:
     return (*parts, *["*"] * (3 - len(parts)))
 
 
+def labels(text: str) -> dict[str, str]:
+    """Names and values. Raises: ValueError: a part has no `=`."""
+    return dict(each.split("=", 1) for each in text.split(","))
+
+
 def one_of(name: str, help: str, *choices: str) -> Option:
     return Option(name, Atom, None, help, tuple(map(Atom, choices)))
 
@@ -145,6 +150,9 @@ SHARED = (
     Option("task_limit", int, N, "tasks and their results (10000)"),
 )
 NODES = (
+    Option("remote_workers", int, N, "workers from other machines that may serve (0)"),
+    Option("remote_labels", labels, "NAME=VALUE,...", "labels that such a worker must have (#{})"),
+    Option("remote_clients", int, N, "programs that may be attached at once (64)"),
     Option(
         "rpc_allow",
         rules,

@@ -59,6 +59,7 @@ def documented() -> dict[str, str]:
         (["--websocket-compress"], {"websocket_compress": True}),
         (["--env", "A=b=c", "--env", "D"], {"env": [("A", "b=c"), ("D", False)]}),
         (["--venv", "v"], {"venv": "v"}),
+        (["--remote-labels", "gpu=1,zone=a"], {"remote_labels": {"gpu": "1", "zone": "a"}}),
         (["--rpc-allow", "none"], {"rpc_allow": Atom("none")}),
         (["--rpc-allow", "lists"], {"rpc_allow": [("lists", "*", "*")]}),
         (
@@ -82,7 +83,13 @@ def test_an_environment_of_its_own_has_its_own_interpreter() -> None:
 
 @pytest.mark.parametrize(
     "argv",
-    [["--queue-limit", "many"], ["--max-body", "-"], ["--loop", "uv"], ["--env", "=x"]],
+    [
+        ["--queue-limit", "many"],
+        ["--max-body", "-"],
+        ["--loop", "uv"],
+        ["--env", "=x"],
+        ["--remote-labels", "gpu"],
+    ],
 )
 def test_what_is_no_value_is_named(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The flag at fault is in the message, and the status is that of a usage error."""
