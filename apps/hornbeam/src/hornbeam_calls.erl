@@ -44,14 +44,6 @@
     is_hook = false :: boolean()
 }).
 
-%% Serves a call of the worker: a process of ours, or another worker. Streams have no timer.
--record(serving, {
-    by :: {process, pid(), Monitor :: reference()} | {worker, pid()},
-    timer = none :: none | reference(),
-    %% of a stream: items that may still be sent to the worker
-    credit = none :: none | non_neg_integer()
-}).
-
 -record(state, {
     incarnation = make_ref() :: reference(),
     %% where the handlers' calls that are open are counted
@@ -67,7 +59,7 @@
     %% calls of handlers that wait for the next process, newest first
     held = [] :: [event()],
     %% the worker's calls, by id
-    serving = #{} :: #{hornbeam_wire:call_id() => #serving{}},
+    serving = hornbeam_calls_served:new() :: hornbeam_calls_served:calls(),
     %% highest id of a call of the worker
     seen = 0 :: non_neg_integer()
 }).
@@ -105,14 +97,14 @@ handle({Code, Id, Origin, Timeout, Service, Payload}, Worker, State) when
     Code =:= ?CALL; Code =:= ?STREAM
 ->
     #state{seen = Seen, serving = Serving} = State,
-    if
-        Id =< Seen ->
-            bad_state(<<"call ", (integer_to_binary(Id))/binary, " reuses an id">>);
-        map_size(Serving) >= ?MOST_OPEN ->
-            {ok, [fault_message(Id, <<"overloaded">>)], State#state{seen = Id}};
+    case Id > Seen andalso hornbeam_calls_served:size(Serving) < ?MOST_OPEN of
         true ->
             Request = {Code, Id, Timeout, Service, Payload},
-            serve(Request, Origin, Worker, State#state{seen = Id})
+            serve(Request, Origin, Worker, State#state{seen = Id});
+        false when Id > Seen ->
+            {ok, [fault_message(Id, <<"overloaded">>)], State#state{seen = Id}};
+        false ->
+            bad_state(<<"call ", (integer_to_binary(Id))/binary, " reuses an id">>)
     end;
 handle({?CAST, Service, Payload}, Worker, State) ->
     ok = hornbeam_services:cast(Worker, Service, Payload),
@@ -212,13 +204,11 @@ run(Code, Id, Timeout, #{worker := Worker} = Context, Payload, State) ->
             {ok, [], serving(Id, {process, Pid, Monitor}, Code, Timeout, Worker, State)}
     end.
 
-serving(Id, By, ?CALL, Timeout, Worker, #state{serving = Serving} = State) ->
-    Deadline = {deadline, {State#state.incarnation, Id}},
-    Timer = erlang:send_after(Timeout, Worker, {hornbeam_calls, Deadline}),
-    State#state{serving = Serving#{Id => #serving{by = By, timer = Timer}}};
-serving(Id, By, ?STREAM, _, _, #state{serving = Serving} = State) ->
-    %% Its reader, who knows when it reads, watches over the time of each item.
-    State#state{serving = Serving#{Id => #serving{by = By, credit = ?WINDOW}}}.
+serving(Id, By, Code, Timeout, Worker, #state{serving = Serving} = State) ->
+    Key = {State#state.incarnation, Id},
+    State#state{
+        serving = hornbeam_calls_served:add(Key, By, Code, Timeout, Worker, Serving)
+    }.
 
 %% The calls of which this one is a part: it, and those in whose service it is made.
 chain(Id, Origin, Worker, #state{incarnation = Incarnation, calling = Calling}) ->
@@ -230,23 +220,15 @@ chain(Id, Origin, Worker, #state{incarnation = Incarnation, calling = Calling}) 
 
 %% For a stream that is over: the credit crossed its end.
 credited(Id, Items, Worker, #state{serving = Serving, seen = Seen} = State) ->
-    case Serving of
-        #{Id := #serving{credit = Credit, by = By} = Entry} when is_integer(Credit) ->
-            ok = pass_credit(Items, By, {call, Worker, {State#state.incarnation, Id}}),
-            Granted = Entry#serving{credit = Credit + Items},
-            {ok, [], State#state{serving = Serving#{Id := Granted}}};
-        _ when is_map_key(Id, Serving); Id > Seen ->
-            bad_state(<<"credit for ", (integer_to_binary(Id))/binary, ", which is no stream">>);
+    Key = {State#state.incarnation, Id},
+    case hornbeam_calls_served:credit(Key, Items, Worker, Serving) of
+        {ok, Granted} ->
+            {ok, [], State#state{serving = Granted}};
+        not_open when Id =< Seen ->
+            {ok, [], State};
         _ ->
-            {ok, [], State}
+            bad_state(<<"credit for ", (integer_to_binary(Id))/binary, ", which is no stream">>)
     end.
-
-pass_credit(Items, {process, Pid, _}, _) ->
-    Pid ! {hornbeam_credit, Items},
-    ok;
-pass_credit(Items, {worker, Provider}, From) ->
-    Provider ! {hornbeam_calls, {credit, From, Items}},
-    ok.
 
 %%% What happens on the node
 
@@ -286,22 +268,14 @@ event({credit, From, Items}, _, #state{ids = Ids} = State) ->
     end;
 %% What is for an earlier process comes to nothing.
 event({item, {Now, Id}, Payload}, _, #state{incarnation = Now, serving = Serving} = State) ->
-    case Serving of
-        #{Id := #serving{credit = Credit} = Entry} when is_integer(Credit) ->
-            %% Those that send items count, too.
-            _ = Credit > 0 orelse error({illegal_message, ?ITEM, Id}),
-            Left = Entry#serving{credit = Credit - 1},
-            {[{?ITEM, Id, Payload}], State#state{serving = Serving#{Id := Left}}};
-        #{} ->
-            {[], State}
+    case hornbeam_calls_served:item(Id, Serving) of
+        {ok, Left} -> {[{?ITEM, Id, Payload}], State#state{serving = Left}};
+        error -> {[], State}
     end;
 event({done, {Now, Id}, Message}, _, #state{incarnation = Now, serving = Serving} = State) ->
-    case maps:take(Id, Serving) of
-        {Entry, Rest} ->
-            forget(Entry),
-            {[Message], State#state{serving = Rest}};
-        error ->
-            {[], State}
+    case hornbeam_calls_served:done(Id, Serving) of
+        {ok, Left} -> {[Message], State#state{serving = Left}};
+        error -> {[], State}
     end;
 event({deadline, {Now, Id}}, _, #state{incarnation = Now} = State) ->
     stop(Id, <<"timeout">>, State);
@@ -361,39 +335,20 @@ ready(#state{held = Held} = State) ->
     {lists:append(Messages), After}.
 
 %% What serves a call is stopped at its caller's deadline: nobody waits for it any more.
-stop(Id, Name, #state{serving = Serving} = State) ->
-    case maps:take(Id, Serving) of
-        {Entry, Rest} ->
-            forget(Entry),
-            _ = abandon(Id, Entry, State),
-            {[fault_message(Id, Name)], State#state{serving = Rest}};
-        error ->
-            {[], State}
-    end.
-
-abandon(_, #serving{by = {process, Pid, _}}, _) ->
-    true = exit(Pid, kill);
-abandon(Id, #serving{by = {worker, Provider}}, #state{incarnation = Incarnation}) ->
-    Provider ! {hornbeam_calls, {revoke, {call, self(), {Incarnation, Id}}}}.
-
-forget(#serving{by = By, timer = Timer}) ->
-    _ = Timer =/= none andalso
-        erlang:cancel_timer(Timer, [{async, true}, {info, false}]),
-    case By of
-        {process, _, Monitor} -> demonitor(Monitor, [flush]);
-        {worker, _} -> true
+stop(Id, Name, #state{incarnation = Incarnation, serving = Serving} = State) ->
+    case hornbeam_calls_served:stop({Incarnation, Id}, Serving) of
+        {ok, Left} -> {[fault_message(Id, Name)], State#state{serving = Left}};
+        error -> {[], State}
     end.
 
 %% @doc The process of a service ended without an answer: somebody killed it.
 -spec down(pid(), Reason :: term(), state()) -> {messages(), state()}.
 down(Pid, Reason, #state{serving = Serving} = State) ->
-    case [Id || {Id, #serving{by = {process, P, _}}} <- maps:to_list(Serving), P =:= Pid] of
-        [Id] ->
-            #{Id := Entry} = Serving,
-            forget(Entry),
+    case hornbeam_calls_served:down(Pid, Serving) of
+        {ok, Id, Left} ->
             Fault = hornbeam_services:remote_error(Id, exit, Reason, []),
-            {[Fault], State#state{serving = maps:remove(Id, Serving)}};
-        [] ->
+            {[Fault], State#state{serving = Left}};
+        error ->
             {[], State}
     end.
 
@@ -409,10 +364,4 @@ fail_all(#state{calling = Calling, held = Held, serving = Serving} = State) ->
     ok = uncount(length(Hooks) + length(Waiting), State),
     NodeDown = hornbeam_services:node_down(),
     lists:foreach(fun(From) -> tell(From, NodeDown) end, Hooks ++ Others ++ Waiting),
-    lists:foreach(
-        fun({Id, Entry}) ->
-            forget(Entry),
-            abandon(Id, Entry, State)
-        end,
-        maps:to_list(Serving)
-    ).
+    hornbeam_calls_served:stop_all(State#state.incarnation, Serving).
