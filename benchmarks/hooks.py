@@ -10,18 +10,13 @@ turns (redis-py with hiredis on a Unix socket). Prints medians and ratios and wr
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import machine
 import servers
 import state
 
@@ -76,11 +71,7 @@ def measure(chosen: argparse.Namespace) -> list[state.Round]:
             )
         )
         pids = ",".join(map(str, workers()))
-        rounds = []
-        for number in range(chosen.rounds):
-            print(f"round {number + 1} of {chosen.rounds}", file=sys.stderr, flush=True)
-            rounds.append(state.ask(port, f"/operations?{chosen.count}&{pids}"))
-        return rounds
+        return state.ask_rounds(chosen.rounds, port, f"/operations?{chosen.count}&{pids}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,21 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = command.parse_args(argv)
     if chosen.quick:
         chosen.rounds, chosen.count = 1, 200
-    chosen.name = chosen.name or time.strftime("hooks-%Y%m%d-%H%M%S")
-    rounds = measure(chosen)
-    found = state.lines(rounds, AIMS)
-    result: dict[str, Any] = {
-        "machine": machine.describe(),
-        "settings": vars(chosen),
-        "operations": [asdict(line) for line in found],
-        "rounds": rounds,
-    }
-    state.RESULTS.mkdir(exist_ok=True)
-    path = state.RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(state.table(found))
-    print(f"all of it: {path}")
-    return 0
+    return state.conclude("hooks", chosen, measure(chosen), AIMS)
 
 
 if __name__ == "__main__":

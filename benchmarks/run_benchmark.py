@@ -2,8 +2,9 @@
 """Runs every benchmark of this folder, one after the other: `python benchmarks/run_benchmark.py`.
 
 Runs in: one process that starts the others. Arguments go to the comparison with other servers;
-state.py, hooks.py, embedded.py and rpc.py get `--quick`. The status is 1 when one of them failed.
-Nothing runs when the comparison does not understand its arguments, or is asked for its help.
+state.py, hooks.py, publish.py, embedded.py and rpc.py get `--quick`. The status is 1 when one of
+them failed. Nothing runs when the comparison does not understand its arguments, or is asked for its
+help.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
         run("compare_servers.py", *argv),
         run("state.py", *quick),
         run("hooks.py", *quick),
+        run("publish.py", *quick),
         run("embedded.py", *quick),
         run("rpc.py", *quick),
         *map(run, OTHERS),

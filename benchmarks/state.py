@@ -105,11 +105,45 @@ def ask(port: int, target: str) -> Any:
         connection.close()
 
 
+def ask_rounds(rounds: int, port: int, target: str) -> list[Round]:
+    """What the application answers, as often as that."""
+    found = []
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        found.append(ask(port, target))
+    return found
+
+
+def conclude(
+    kind: str,
+    chosen: argparse.Namespace,
+    rounds: Sequence[Round],
+    aims: Mapping[str, float],
+    **more: Any,
+) -> int:
+    """Prints the rounds' medians and writes all of it to the file that was chosen. Returns: 0."""
+    chosen.name = chosen.name or time.strftime(f"{kind}-%Y%m%d-%H%M%S")
+    found = lines(rounds, aims)
+    result = {
+        "machine": machine.describe(),
+        "settings": vars(chosen),
+        "operations": [asdict(line) for line in found],
+        "rounds": rounds,
+        **more,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{chosen.name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(found))
+    print(f"all of it: {path}")
+    return 0
+
+
 def redis_with_socket(path: Path) -> Any:
     return lambda port: [*servers.redis_server(port), "--unixsocket", str(path)]
 
 
-def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+def measure(chosen: argparse.Namespace) -> tuple[list[Round], dict[str, float]]:
     """Every round, and the look-ups by prefix in a small and in a large table."""
     with ExitStack() as running:
         socket = Path(running.enter_context(TemporaryDirectory())) / "redis"
@@ -127,16 +161,13 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
                 BENCH_REDIS_SOCKET=str(socket),
             )
         )
-        rounds = []
-        for number in range(chosen.rounds):
-            print(f"round {number + 1} of {chosen.rounds}", file=sys.stderr, flush=True)
-            rounds.append(ask(port, f"/operations?{chosen.count}"))
+        rounds = ask_rounds(chosen.rounds, port, f"/operations?{chosen.count}")
         ask(port, "/fill?few:&1000")
         few = median(ask(port, "/keys?1000") for _ in range(chosen.rounds))
         entries = ask(port, f"/fill?many:&{chosen.keys}")
         many = median(ask(port, "/keys?1000") for _ in range(chosen.rounds))
     prefix = {"few_us": few, "many_us": many, "entries": entries, "ratio": many / few}
-    return {"rounds": rounds, "ten_matches": prefix}
+    return rounds, prefix
 
 
 def parser() -> argparse.ArgumentParser:
@@ -155,27 +186,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(argv)
     if chosen.quick:
         chosen.rounds, chosen.count, chosen.keys = 1, 200, 20000
-    chosen.name = chosen.name or time.strftime("state-%Y%m%d-%H%M%S")
-    measured = measure(chosen)
-    found = lines(measured["rounds"])
-    prefix = measured["ten_matches"]
-    result = {
-        "machine": machine.describe(),
-        "settings": vars(chosen),
-        "operations": [asdict(line) for line in found],
-        **measured,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(found))
+    rounds, prefix = measure(chosen)
     print(
         f"state_keys, 10 matches, CPU: {prefix['few_us']:.1f} us among 1,000 keys,"
         f" {prefix['many_us']:.1f} us among {prefix['entries']:,}:"
         f" x {prefix['ratio']:.2f}, aim {KEYS_AIM:g}"
     )
-    print(f"all of it: {path}")
-    return 0
+    return conclude("state", chosen, rounds, AIMS, ten_matches=prefix)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -58,22 +59,27 @@ needs_redis = pytest.mark.skipif(
 )
 
 
+def quick(script: str) -> Any:
+    """What the short form of a comparison writes to its file."""
+    result = ROOT / "benchmarks" / "results" / f"smoke-test-{script}.json"
+    result.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{script}.py", "--quick", "--name", result.stem],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())
+
+
 @needs_redis
 def test_quick_comparison_of_shared_state() -> None:
     """One round of each operation on hornbeam and on Redis: a JSON file with every figure, and ten
     matches cost the same in a small and in a larger table."""
-    result = ROOT / "benchmarks" / "results" / "smoke-test-state.json"
-    result.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "benchmarks/state.py", "--quick", "--name", result.stem],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(result.read_text())
+    found = quick("state")
     assert [line["operation"] for line in found["operations"]] == [
         "incr", "get", "set", "get of 100 keys", "pipeline of 100 incr"
     ]  # fmt: skip
@@ -87,18 +93,7 @@ def test_quick_comparison_of_shared_state() -> None:
 @needs_redis
 def test_quick_comparison_of_hooks() -> None:
     """One round of calls and executions beside Redis: a JSON file with every figure."""
-    result = ROOT / "benchmarks" / "results" / "smoke-test-hooks.json"
-    result.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "benchmarks/hooks.py", "--quick", "--name", result.stem],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(result.read_text())["operations"]
+    found = quick("hooks")["operations"]
     expected = ["call", "execute, own worker", "execute, other worker"]
     assert [line["operation"] for line in found] == expected
     for line in found:
@@ -109,21 +104,20 @@ def test_quick_comparison_of_hooks() -> None:
 def test_quick_comparison_of_rpc() -> None:
     """One round of calls of another node, from Python and from Erlang: a JSON file with every
     figure."""
-    result = ROOT / "benchmarks" / "results" / "smoke-test-rpc.json"
-    result.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "benchmarks/rpc.py", "--quick", "--name", result.stem],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(result.read_text())["calls"]
+    found = quick("rpc")["calls"]
     assert [line["way"] for line in found] == [
         "1 at once, a thread", "1 at once, an event loop", "64 at once, an event loop"
     ]  # fmt: skip
     for line in found:
         assert [*line["clock"]] == ["rpc_call", "erpc", "node"]
+        assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
+
+
+@needs_redis
+def test_quick_comparison_of_publish() -> None:
+    """One round of messages to one and to a hundred subscribers beside Redis, with every figure."""
+    found = quick("publish")["operations"]
+    assert [line["operation"] for line in found] == ["publish to 1", "publish to 100"]
+    for line in found:
+        assert [*line["clock"]] == ["hornbeam", "redis, TCP", "redis, Unix"]
         assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
