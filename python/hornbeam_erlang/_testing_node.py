@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import codec
+from ._testing_cluster import THREADED, Cluster, Functions
 from ._testing_state import Cache, Fault, State
 from ._wire import (
     CALL,
@@ -90,6 +91,7 @@ class MemoryNode:
     Attributes:
         functions: what `call` reaches, by name.
         state, cache: what is stored.
+        cluster: the other nodes.
         published: every message that was published: topic and value.
         casts: every `cast`: name and arguments.
     """
@@ -98,10 +100,11 @@ class MemoryNode:
         self.functions: dict[str, Callable[..., Any]] = {}
         self.state = State()
         self.cache = Cache()
+        self.cluster = Cluster()
         self.published: list[tuple[str, Any]] = []
         self.casts: list[tuple[str, list[Any]]] = []
         self.transport = MemoryTransport(self._receive)
-        self._work: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[bytes | Callable[[], object] | None] = queue.SimpleQueue()
         self._splitter = Splitter()
         self._ids = itertools.count(1)
         self._relayed: dict[int, tuple[int, str]] = {}  # our calls: the worker's, or a task
@@ -126,8 +129,11 @@ class MemoryNode:
             self.transport.deliver(packet)
 
     def _run(self) -> None:
-        while (data := self._work.get()) is not None:
-            for packet in self._splitter.feed(data):
+        while (work := self._work.get()) is not None:
+            if callable(work):
+                work()
+                continue
+            for packet in self._splitter.feed(work):
                 for message in parse(packet, FROM_WORKER):
                     self._handle(message)
 
@@ -155,8 +161,8 @@ class MemoryNode:
             self._start_task(ident, payload, name.split("/", 2)[2])
         else:
             arguments, options = _arguments(payload)
-            if name == "call":
-                run = lambda: self._function(*arguments)  # noqa: E731
+            if name == "call" or name in THREADED:
+                run = lambda: self._called(name, arguments)  # noqa: E731
                 threading.Thread(target=self._answer, args=(ident, run), daemon=True).start()
             elif name == "cache.claim":
                 self.cache.claim(arguments[0], lambda value: self._answer(ident, lambda: value))
@@ -175,6 +181,9 @@ class MemoryNode:
             answer = (FAULT, ident, b"remote_error", codec.encode(details))
         self.send(answer)
 
+    def _called(self, name: str, arguments: list[Any]) -> Any:
+        return self._function(*arguments) if name == "call" else self.cluster.serve(name, arguments)
+
     def _function(self, name: str, arguments: list[Any]) -> Any:
         function = self.functions.get(name)
         if function is None:
@@ -187,6 +196,8 @@ class MemoryNode:
             return self.state.serve(rest, arguments, options)
         if kind == "cache":
             return getattr(self.cache, rest)(*arguments, **options)
+        if kind in ("nodes", "rpc"):
+            return self.cluster.serve(name, arguments)
         method = getattr(self, f"_service_{name}", None)
         if method is None:
             raise Fault("not_registered", service=f"{name} (the stand-in for a node has none)")
@@ -209,9 +220,13 @@ class MemoryNode:
 
     def _service_publish(self, topic: str, value: Any) -> int:
         self.published.append((topic, value))
+        return self._tell(topic, value, ("topic", "prefix"))
+
+    def _tell(self, topic: str, value: Any, kinds: tuple[str, ...]) -> int:
         payload, count = codec.encode(value), 0
         for ident, (kind, name, weight, lost) in self._subscriptions.items():
-            if topic == name or (kind == "prefix" and topic.startswith(name)):
+            is_meant = topic == name or (kind == "prefix" and topic.startswith(name))
+            if kind in kinds and is_meant:
                 count += weight
                 if self._credit.get(ident, 0) > 0:
                     self._credit[ident] -= 1
@@ -220,6 +235,21 @@ class MemoryNode:
                 else:
                     self._subscriptions[ident][3] += 1
         return count
+
+    # Other nodes, for the test's thread.
+
+    def set_node(self, name: str, functions: Functions | None) -> None:
+        """Adds a node, or takes it away, and tells who watches."""
+        if functions is None:
+            known = self.cluster.nodes.pop(name, None)
+            event, reason = "nodedown", "connection_closed"
+        else:
+            known = self.cluster.nodes.get(name)
+            self.cluster.nodes[name] = functions
+            event, reason = "nodeup", ""
+        if (known is None) != (functions is None):
+            value = (event, name, False, reason)
+            self._work.put(lambda: self._tell("nodes", value, ("internal",)))
 
     def _service_subscribe(self, ident: int, kind: str, topic: str) -> None:
         known = self._subscriptions.setdefault(ident, [kind, topic, 0, 0])

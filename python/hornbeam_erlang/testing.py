@@ -9,8 +9,8 @@ in memory.
             assert node.state == {"views:book": 1}
 
 State, cache, publish and subscribe, functions, hooks, streams and tasks behave as with a node of
-one worker; what needs HTTP or other nodes is not there. The calls are real ones, over a connection
-in memory, so values are refused, and come back, as they would.
+one worker, other nodes are those that the test adds; what needs HTTP is not there. The calls are
+real ones, over a connection in memory, so values are refused, and come back, as they would.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from . import _calls, _worker
 from ._attendant import Attendant
 from ._hub import Hub
+from ._testing_cluster import Functions
 from ._testing_node import MemoryNode
 from ._wire import BOOT, HELLO, VERSION_MAX, Message, ProtocolError
 
@@ -48,6 +49,26 @@ class Node:
     def unregister_function(self, name: str) -> None:
         """Takes it away; no error when there is none."""
         self._memory.functions.pop(name, None)
+
+    def add_node(self, name: str, functions: Functions | None = None) -> None:
+        """Another node, which `nodes` has from now on; or other functions for one that is there.
+
+        Args:
+            name: `name@host`; `nonode@nohost` is the stand-in itself.
+            functions: what `rpc_call(name, module, function, args)` calls, as `function(*args)`, by
+                module and function. What they raise is RemoteError for the caller; `NodeDown` and
+                `CallTimeout` are what they are, for a node that dies or takes too long.
+        """
+        self._memory.set_node(name, dict(functions or {}))
+
+    def remove_node(self, name: str) -> None:
+        """The node is down from now on; no error when there is none."""
+        self._memory.set_node(name, None)
+
+    @property
+    def rpc_casts(self) -> list[tuple[str, str, str, list[Any]]]:
+        """Node, module, function and arguments of every `rpc_cast` so far, in order."""
+        return list(self._memory.cluster.casts)
 
     @property
     def state(self) -> dict[Any, Any]:

@@ -154,3 +154,54 @@ def test_each_stand_in_is_fresh() -> None:
             assert node.state == {"n": 1}
     with pytest.raises(erlang.NotConnected):
         erlang.state_get("n")
+
+
+def test_other_nodes(node: testing.Node) -> None:
+    """Nodes that the test adds are called, come and go, and fail as real ones do."""
+    gpu = "gpu@ml"
+
+    def dies(reason: str) -> None:
+        raise erlang.NodeDown(gpu, reason)
+
+    with erlang.monitor_nodes() as events:
+        node.add_node(gpu, {("ml", "predict"): lambda x: ("ok", x), ("ml", "dies"): dies})
+        assert (erlang.nodes(), erlang.ping(gpu), erlang.ping("a@b")) == ([gpu], True, False)
+        assert erlang.rpc_call(gpu, "ml", "predict", [[1, b"x"]]) == ("ok", [1, b"x"])
+        assert asyncio.run(aio.rpc_call(gpu, "ml", "predict", [1])) == ("ok", 1)
+        with pytest.raises(erlang.NodeDown, match="out of memory"):
+            erlang.rpc_call(gpu, "ml", "dies", ["out of memory"])
+        with pytest.raises(erlang.RemoteError, match="undef"):
+            erlang.rpc_call(gpu, "ml", "nothing", [])
+        with pytest.raises(erlang.RemoteError, match="TypeError"):
+            erlang.rpc_call(gpu, "ml", "predict", [1, 2])
+        found = erlang.rpc_multicall([gpu, "a@b"], "ml", "predict", [1])
+        assert found[gpu] == ("ok", 1)
+        assert isinstance(found["a@b"], erlang.NodeDown)
+        erlang.rpc_cast("logs@a", "logger", "log", ["info", "x"])
+        assert erlang.node() == "nonode@nohost"
+        assert node.rpc_casts == [("logs@a", "logger", "log", ["info", "x"])]
+        assert erlang.publish("nodes", "somebody else's") == 0
+        node.remove_node(gpu)
+        with pytest.raises(erlang.NodeDown):
+            erlang.connect(gpu)
+        told = [published.message for _ in range(2) if (published := events.receive(10))]
+    assert [(event.event, event.node) for event in told] == [("nodeup", gpu), ("nodedown", gpu)]
+
+
+def test_node_events_by_callback(node: testing.Node) -> None:
+    """A callback gets every event, also after one that it failed for; `close` ends it."""
+    told: list[str] = []
+    both = threading.Event()
+
+    def failing(event: erlang.NodeEvent) -> None:
+        told.append(event.event)
+        if len(told) == 2:
+            both.set()
+        raise ValueError(event)
+
+    events = erlang.monitor_nodes(failing)
+    node.add_node("a@b")
+    node.remove_node("a@b")
+    assert both.wait(10)
+    events.close()
+    assert told == ["nodeup", "nodedown"]
