@@ -19,6 +19,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "python"))
+# A compiled codec of an earlier version may lie there: the new one is made without it.
+os.environ["HORNBEAM_CODEC"] = "pure"
 
 from hornbeam_erlang._emulator import APPLICATIONS, code_folder
 from hornbeam_erlang.errors import StartFailed

@@ -168,7 +168,10 @@ class Connection:
 
     def _pipe_is_full(self) -> None:
         self.hub.ring()
-        self.loop.call_soon_threadsafe(self._wait_for_pipe)
+        if get_ident() == self._thread:
+            self._wait_for_pipe()
+        else:
+            self.loop.call_soon_threadsafe(self._wait_for_pipe)
 
     def _wait_for_pipe(self) -> None:
         if self._transport.has_kept():

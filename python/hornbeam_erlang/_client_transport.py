@@ -57,14 +57,14 @@ class ClientTransport(Transport):
     def _break(self) -> None:
         """The node's end of the other direction follows."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes) -> None:
         with self._write_lock:
             if self._write_fd < 0:
                 return
             if self._deadline is None:
-                super().write(data)
+                super().write(*parts)
             else:
-                self._write_until(memoryview(data), self._deadline)
+                self._write_until(memoryview(b"".join(parts)), self._deadline)
 
     def _write_until(self, data: memoryview, deadline: float) -> None:
         """Writes all of `data`, or drops the rest when the node does not take it in time."""

@@ -49,7 +49,7 @@ cdef extern from "Python.h":
     void* PyUnicode_DATA(object)
     PyObject* PyExc_UnicodeDecodeError
 
-__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet",
+__all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet", "encode_wire_parts",
            "expand"]
 
 NAME = "compiled"
@@ -238,6 +238,26 @@ cdef object writer_result(Writer* w):
         to += segment.view.len
     memcpy(to, w.buf + done, w.pos - done)
     return result
+
+
+cdef list writer_parts(Writer* w):
+    cdef Py_ssize_t done = 0, i
+    cdef Segment* segment
+    cdef list parts = []
+    if w.pos + w.segment_bytes > w.limit:
+        raise Unencodable
+    for i in range(w.segment_count):
+        segment = &w.segments[i]
+        parts.append(PyBytes_FromStringAndSize(<char*>w.buf + done, segment.at - done))
+        done = segment.at
+        owner = <object>segment.view.obj
+        if type(owner) is bytes and PyBytes_GET_SIZE(owner) == segment.view.len:
+            parts.append(owner)
+        else:  # it may change before it is written
+            parts.append(PyBytes_FromStringAndSize(<char*>segment.view.buf, segment.view.len))
+    if done < w.pos:
+        parts.append(PyBytes_FromStringAndSize(<char*>w.buf + done, w.pos - done))
+    return parts
 
 
 # -- encoding ------------------------------------------------------------------------------------
@@ -508,7 +528,9 @@ cdef int put_external(Writer* w, object raw) except -1:
     return put_raw(w, <char*>data, size)
 
 
-cdef object run_writer(object value, bint wire, int prefix, int max_depth, Py_ssize_t max_size):
+cdef object run_writer(
+    object value, bint wire, int prefix, int max_depth, Py_ssize_t max_size, bint parts=False
+):
     cdef Writer w
     writer_open(&w, wire, max_depth, max_size + prefix)
     try:
@@ -518,7 +540,7 @@ cdef object run_writer(object value, bint wire, int prefix, int max_depth, Py_ss
         put(&w, value, 0)
         if prefix:
             set32(w.buf, <uint32_t>(w.pos + w.segment_bytes - 4))
-        return writer_result(&w)
+        return writer_parts(&w) if parts else writer_result(&w)
     except (Unencodable, UnicodeEncodeError):
         raise explain(value, wire=wire, max_depth=max_depth, max_size=max_size) from None
     finally:
@@ -548,6 +570,13 @@ def encode_wire_packet(messages):
     if not isinstance(messages, list) or not messages:
         raise TermError("a packet is a list of at least one message")
     return run_writer(messages, True, 4, MAX_DEPTH, MAX_PACKET)
+
+
+def encode_wire_parts(messages):
+    """The same packet in parts; see `_codec_pure.encode_wire_parts`."""
+    if not isinstance(messages, list) or not messages:
+        raise TermError("a packet is a list of at least one message")
+    return run_writer(messages, True, 4, MAX_DEPTH, MAX_PACKET, True)
 
 
 # -- the reader ----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ __all__ = [
     "encode",
     "encode_wire",
     "encode_wire_packet",
+    "encode_wire_parts",
     "expand",
 ]
 
@@ -77,6 +78,16 @@ def encode_wire_packet(messages: list[Message]) -> bytes:
         TermError: as `encode_wire`; or there are no messages.
     """
     return write(messages, WIRE_WRITERS, b"\0\0\0\0", MAX_DEPTH, MAX_PACKET)
+
+
+def encode_wire_parts(messages: list[Message]) -> list[bytes]:
+    """The same packet in parts, for a write that joins them: the compiled twin does not copy
+    large binaries (of 16 KiB or more) into it.
+
+    Raises:
+        TermError: as `encode_wire_packet`.
+    """
+    return [encode_wire_packet(messages)]
 
 
 def decode_wire(data: object, *, max_depth: int = MAX_DEPTH, max_size: int = MAX_PACKET) -> object:

@@ -21,7 +21,7 @@ MAX_PENDING_SECONDS = 0.001
 class Writer(Protocol):
     """Where packets go; see `Transport`."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, *parts: bytes) -> None: ...
     def finish(self) -> None: ...
 
 
@@ -68,8 +68,8 @@ class Outbox:
             if batch:
                 del self.pending[: len(batch)]
                 self._bytes = 0
-                for packet in packets(batch):
-                    self._writer.write(packet)
+                for parts in packets(batch):
+                    self._writer.write(*parts)
                 self.flushes += 1
                 self.sent_at = monotonic()
             self.since = monotonic()

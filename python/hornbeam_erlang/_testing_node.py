@@ -70,8 +70,8 @@ class MemoryTransport:
             except queue.Empty:
                 return b"".join(found)
 
-    def write(self, data: bytes) -> None:
-        self._to_node(data)
+    def write(self, *parts: bytes) -> None:
+        self._to_node(b"".join(parts))
 
     def finish(self) -> None:
         """Nothing is kept."""
@@ -125,8 +125,8 @@ class MemoryNode:
         self._thread.join(10)
 
     def send(self, *messages: Message) -> None:
-        for packet in packets(list(messages)):
-            self.transport.deliver(packet)
+        for parts in packets(list(messages)):
+            self.transport.deliver(b"".join(parts))
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:

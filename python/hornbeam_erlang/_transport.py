@@ -17,8 +17,7 @@ import os
 import select
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 READ_FD = 3
@@ -32,6 +31,7 @@ FLUSH_SECONDS = 0.2
 # Bytes that are kept for a full pipe before writers block after all. Credit bounds what an
 # application can have on its way; only a node that does not run lets it come to this.
 MAX_KEPT = 67108864
+MAX_PARTS = 1024  # of one write: IOV_MAX of Linux
 
 
 class Transport:
@@ -42,7 +42,7 @@ class Transport:
         self._write_fd = write_fd
         self._read_bytes = READ_BYTES
         self._on_full: Callable[[], None] | None = None
-        self._kept: deque[memoryview] = deque()
+        self._kept: list[bytes | memoryview] = []
         self._kept_bytes = 0
         self._lock = threading.Lock()  # of what is kept
         self.has_ended = False  # of a client: nothing can be read any more
@@ -83,21 +83,26 @@ class Transport:
         self._read_bytes = PIPE_BYTES if len(data) == self._read_bytes else READ_BYTES
         return data
 
-    def write(self, data: bytes) -> None:
-        """Writes all of `data`, or keeps what the pipe does not take (see the head of the module).
+    def write(self, *parts: bytes) -> None:
+        """Writes all of `parts`, or keeps what the pipe does not take (see the head of the module).
 
         Blocks only while the node's virtual machine itself does not run: a port is read whether or
         not its owner is busy, and a node that has died leaves EPIPE.
         """
         if self._on_full is not None:
-            self._write_or_keep(data)
+            self._write_or_keep(parts)
             return
         try:
-            written = os.write(self._write_fd, data)
-            while written < len(data):
-                written += os.write(self._write_fd, memoryview(data)[written:])
+            rest = unwritten(parts, self._write(parts))
+            while rest:
+                rest = unwritten(rest, self._write(rest))
         except OSError:
             self._break()
+
+    def _write(self, parts: Sequence[bytes | memoryview]) -> int:
+        if len(parts) == 1:
+            return os.write(self._write_fd, parts[0])
+        return os.writev(self._write_fd, parts[:MAX_PARTS])
 
     def _end(self) -> None:
         """There is nothing to read any more."""
@@ -110,7 +115,8 @@ class Transport:
     # Under an event loop.
 
     def unblock(self, on_full: Callable[[], None]) -> tuple[int, int]:
-        """Never blocks from now on; `on_full` is called, in any thread, when something is kept.
+        """Never blocks from now on; `on_full` is called, in any thread, when something is kept and
+        nothing was before.
 
         Returns: the descriptors to read from and to write to.
         """
@@ -119,21 +125,22 @@ class Transport:
             os.set_blocking(fd, False)
         return self._read_fd, self._write_fd
 
-    def _write_or_keep(self, data: bytes) -> None:
+    def _write_or_keep(self, parts: Sequence[bytes]) -> None:
         with self._lock:
-            written = 0 if self._kept else self._write(data)
-            if written == len(data):
+            was_full = bool(self._kept)
+            rest = unwritten(parts, 0 if was_full else self._write_some(parts))
+            if not rest:
                 return
-            self._kept.append(memoryview(data)[written:])
-            self._kept_bytes += len(data) - written
-        if self._on_full is not None:
+            self._kept += rest
+            self._kept_bytes += sum(map(len, rest))
+        if self._on_full is not None and not was_full:
             self._on_full()
         if self._kept_bytes > MAX_KEPT:
             self.finish()
 
-    def _write(self, data: bytes | memoryview) -> int:
+    def _write_some(self, parts: Sequence[bytes | memoryview]) -> int:
         try:
-            return os.write(self._write_fd, data)
+            return self._write(parts)
         except BlockingIOError:
             return 0
         except OSError:
@@ -147,13 +154,12 @@ class Transport:
         """Writes what the pipe takes of what was kept. True when nothing is left."""
         with self._lock:
             while self._kept:
-                view = self._kept[0]
-                written = self._write(view)
+                whole = len(self._kept) <= MAX_PARTS
+                written = self._write_some(self._kept)
                 self._kept_bytes -= written
-                if written < len(view):
-                    self._kept[0] = view[written:]
-                    return False
-                self._kept.popleft()
+                self._kept = unwritten(self._kept, written)
+                if self._kept and (whole or not written):
+                    return False  # full again
             return True
 
     def finish(self) -> None:
@@ -168,6 +174,15 @@ class Transport:
                 os.close(fd)
         # The child's next files get these numbers: never write to them.
         self._read_fd = self._write_fd = -1
+
+
+def unwritten(parts: Sequence[bytes | memoryview], written: int) -> list[bytes | memoryview]:
+    """What a write of `written` bytes has left of `parts`."""
+    for index, part in enumerate(parts):
+        if written < len(part):
+            return [memoryview(part)[written:], *parts[index + 1 :]]
+        written -= len(part)
+    return []
 
 
 def end_process(status: int) -> NoReturn:

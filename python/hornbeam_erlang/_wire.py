@@ -164,11 +164,12 @@ def parse(packet: bytes, checks: Checks | None = None) -> list[Message]:
     return messages
 
 
-def packets(messages: list[Message]) -> list[bytes]:
-    """`messages` in order as packets with their lengths, as few as the limits allow."""
+def packets(messages: list[Message]) -> list[list[bytes]]:
+    """`messages` in order as packets with their lengths, as few as the limits allow, each in parts
+    to be written behind each other."""
     if len(messages) <= MAX_MESSAGES:
         try:
-            return [codec.encode_wire_packet(messages)]
+            return [codec.encode_wire_parts(messages)]
         except TermError:
             # Too large together; alone each message fits, its fields are bounded where it is made.
             if len(messages) == 1:

@@ -18,6 +18,7 @@ __all__ = [
     "encode",
     "encode_wire",
     "encode_wire_packet",
+    "encode_wire_parts",
     "expand",
 ]
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING or _forced == "pure":
         encode,
         encode_wire,
         encode_wire_packet,
+        encode_wire_parts,
         expand,
     )
 else:
@@ -50,6 +52,7 @@ else:
             encode,
             encode_wire,
             encode_wire_packet,
+            encode_wire_parts,
             expand,
         )
     except ModuleNotFoundError as exc:
@@ -64,5 +67,6 @@ else:
             encode,
             encode_wire,
             encode_wire_packet,
+            encode_wire_parts,
             expand,
         )

@@ -70,11 +70,50 @@ def test_packet_is_length_and_term(codec: Codec) -> None:
     assert packet == struct.pack(">I", len(packet) - 4) + codec.encode_wire(messages)
 
 
+LARGE = b"d" * 100_000
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [(6,)],
+        [(21, 1, LARGE)],
+        [(6,), (21, 1, LARGE), (28, 5), (21, 2, LARGE)],
+        [(21, 1, b"d" * 16383), (21, 1, b"d" * 16384), (21, 1, b"")],
+        [(21, 1, bytearray(LARGE)), (21, 2, memoryview(LARGE)[1:])],
+    ],
+)
+def test_parts_are_the_packet(codec: Codec, messages: list[tuple[object, ...]]) -> None:
+    """Parts, each of them bytes, join to the packet."""
+    parts = codec.encode_wire_parts(messages)
+    assert all(type(part) is bytes for part in parts)
+    assert b"".join(parts) == codec.encode_wire_packet(messages)
+
+
+def test_parts_do_not_change(codec: Codec) -> None:
+    """What the application does to its buffer afterwards is not in the packet."""
+    data = bytearray(LARGE)
+    parts = codec.encode_wire_parts([(21, 1, data)])
+    data[:] = b"e" * len(data)
+    assert b"".join(parts) == codec.encode_wire_packet([(21, 1, LARGE)])
+
+
+def test_large_binaries_are_not_copied(codec: Codec) -> None:
+    """A part of the compiled codec is the very binary; the pure one makes one part."""
+    parts = codec.encode_wire_parts([(21, 1, LARGE), (6,)])
+    assert [part is LARGE for part in parts] == {
+        "compiled": [False, True, False],
+        "pure": [False],
+    }[codec.NAME]
+
+
 @pytest.mark.parametrize("messages", [[], (), ((6,),), None, b"x"])
 def test_packet_wants_a_list_of_messages(codec: Codec, messages: object) -> None:
     """A packet without a message, or of another type, is refused."""
     with pytest.raises(TermError, match="at least one message"):
         codec.encode_wire_packet(messages)  # type: ignore[arg-type]
+    with pytest.raises(TermError, match="at least one message"):
+        codec.encode_wire_parts(messages)  # type: ignore[arg-type]
 
 
 def test_packet_limit(codec: Codec) -> None:
@@ -84,3 +123,5 @@ def test_packet_limit(codec: Codec) -> None:
     assert len(codec.encode_wire_packet([(1, fits)])) == 64 * 1024 * 1024 + 4
     with pytest.raises(TermError, match="67108864"):
         codec.encode_wire_packet([(1, fits + b"x")])
+    with pytest.raises(TermError, match="67108864"):
+        codec.encode_wire_parts([(1, fits + b"x")])

@@ -60,7 +60,7 @@ def run_step(session: Session, step: dict[str, Any]) -> None:
         session.start(step["id"])
         return
     message = vectors.message(step["message"])
-    (packet,) = packets([message])
+    packet = b"".join(*packets([message]))
     if step["from"] == "node":
         (received,) = parse(packet[4:], FROM_NODE)
         run_received(session, received, step)

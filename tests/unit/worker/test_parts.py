@@ -113,7 +113,8 @@ class Written:
     def __init__(self) -> None:
         self.packets: list[list[Message]] = []
 
-    def write(self, data: bytes) -> None:
+    def write(self, *parts: bytes) -> None:
+        data = b"".join(parts)
         self.packets += [parse(packet, FROM_WORKER) for packet in Splitter().feed(data)]
 
     def finish(self) -> None:

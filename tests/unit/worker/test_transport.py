@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from hornbeam_erlang import _transport
-from hornbeam_erlang._transport import Transport
+from hornbeam_erlang._transport import Transport, unwritten
 
 
 @dataclass
@@ -84,6 +84,58 @@ def test_writes_after_the_pipe_was_full(ends: Ends) -> None:
     ends.transport.finish()
     reader.join(10)
     assert received == [first + b"2"]
+
+
+def test_parts_are_one_after_the_other(ends: Ends) -> None:
+    """Parts leave in their order, more than one write takes, through a pipe that is full."""
+    parts = [os.urandom(size) for size in (10, 1_100_000, 1, 300_000)] + [
+        b"%d" % i for i in range(3000)
+    ]
+    ends.transport.write(*parts)
+    assert ends.transport.has_kept()
+    data = b"".join(parts)
+    received = b""
+    while not ends.transport.write_kept():
+        received += os.read(ends.node_reads, 100_000)
+    assert received + ends.read(len(data) - len(received)) == data
+
+
+def test_parts_to_a_blocking_pipe() -> None:
+    """Without an event loop a write returns when all parts are in the pipe."""
+    (from_node, node_writes), (node_reads, to_node) = os.pipe(), os.pipe()
+    transport = Transport(from_node, to_node)
+    parts = [b"h" * 100, b"x" * 3_000_000, b"t" * 70_000]
+    writer = threading.Thread(target=transport.write, args=parts)
+    writer.start()
+    received = b""
+    while len(received) < 3_070_100:
+        received += os.read(node_reads, 65536)
+    writer.join(10)
+    assert received == b"".join(parts)
+    for fd in (from_node, node_writes, node_reads, to_node):
+        os.close(fd)
+
+
+def test_a_full_pipe_is_told_once(ends: Ends) -> None:
+    """Whoever is told waits until all is written; what is kept meanwhile is no news."""
+    for _ in range(5):
+        ends.transport.write(b"x" * 1_000_000)
+    assert len(ends.full) == 1
+    while not ends.transport.write_kept():
+        os.read(ends.node_reads, 1_000_000)
+    for _ in range(5):
+        ends.transport.write(b"x" * 1_000_000)
+    assert len(ends.full) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [(0, [b"ab", b"c", b"def"]), (1, [b"b", b"c", b"def"]), (2, [b"c", b"def"]), (3, [b"def"])]
+    + [(5, [b"f"]), (6, [])],
+)
+def test_unwritten(written: int, left: list[bytes]) -> None:
+    """What a write has left begins within a part or between two."""
+    assert unwritten([b"ab", b"c", b"def"], written) == left
 
 
 def test_too_much_is_kept(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
