@@ -86,6 +86,7 @@ class Connection(Signals):
         self._limits = limits or Limits()
         self._packets = Packets(4 if tls else 2, MAX_GREETING)
         self._cache = AtomCache()
+        self._controls = control.Controls()
         self._fragments = Fragments(self._limits)
         self._outgoing: list[bytes] = []
         self._error: DistributionError | None = None
@@ -224,7 +225,7 @@ class Connection(Signals):
             raise DistributionError("message", field, exc.reason) from exc
         if pos != len(whole.data):
             raise DistributionError("message", "", f"{len(whole.data) - pos} bytes follow it")
-        return control.parse(command, payload)
+        return self._controls.parse(command, payload)
 
     # -- the handshake ---------------------------------------------------------------------------
 

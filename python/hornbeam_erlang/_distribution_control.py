@@ -32,11 +32,15 @@ from ._distribution_events import (
 from .errors import TermError
 from .terms import Atom, Pid, Ref
 
-__all__ = ["MAX_CONTROL", "OPERATIONS", "parse"]
+__all__ = ["MAX_CONTROL", "OPERATIONS", "Controls"]
 
 MAX_CONTROL: Final = 1 << 20
 """Bytes of a control message at most, reasons of EXIT included."""
 MAX_CONTROL_DEPTH: Final = 32
+REMEMBERED: Final = 512
+"""Control messages that are remembered."""
+MAX_REMEMBERED: Final = 512
+"""Bytes of the largest of them."""
 
 # -- fields --------------------------------------------------------------------------------------
 
@@ -102,6 +106,7 @@ class Operation(NamedTuple):
     fields: tuple[tuple[str, Check], ...]
     payload: bool
     make: Callable[..., ControlEvent | None]
+    remembered: bool = False
 
 
 _FROM: Final = ("FromPid", _pid)
@@ -140,7 +145,7 @@ def _plain() -> dict[int, Operation]:
     ended = (_FROM_PROC, _TO, _REF)
     return {
         1: Operation("LINK", pair, False, Link),
-        2: Operation("SEND", (_UNUSED, _TO), True, lambda _, to, data: Send(None, to, data)),
+        2: Operation("SEND", (_UNUSED, _TO), True, lambda _, to, data: Send(None, to, data), True),
         3: Operation("EXIT", (*pair, _REASON), False, Exit),
         4: Operation("UNLINK", pair, False, lambda sender, to: Unlink(0, sender, to)),
         5: Operation("NODE_LINK", (), False, lambda: None),
@@ -149,13 +154,14 @@ def _plain() -> dict[int, Operation]:
             (_FROM, _UNUSED, ("ToName", _atom)),
             True,
             lambda sender, _, to, data: RegisteredSend(sender, to, data),
+            True,
         ),
         7: Operation("GROUP_LEADER", pair, False, GroupLeader),
         8: Operation("EXIT2", (*pair, _REASON), False, Exit2),
         19: Operation("MONITOR_P", monitor, False, Monitor),
         20: Operation("DEMONITOR_P", monitor, False, Demonitor),
         21: Operation("MONITOR_P_EXIT", (*ended, _REASON), False, MonitorExit),
-        22: Operation("SEND_SENDER", pair, True, Send),
+        22: Operation("SEND_SENDER", pair, True, Send, True),
         24: Operation("PAYLOAD_EXIT", pair, True, Exit),
         26: Operation("PAYLOAD_EXIT2", pair, True, Exit2),
         28: Operation("PAYLOAD_MONITOR_P_EXIT", ended, True, MonitorExit),
@@ -194,16 +200,42 @@ OPERATIONS: Final = _plain()
 OPERATIONS.update({code: _traced(OPERATIONS[of], at) for code, (of, at) in _TRACED.items()})
 
 
-def parse(control: bytes, payload: bytes | None) -> ControlEvent | None:
-    """What a message says; None for what has no meaning here (NODE_LINK).
+class Controls:
+    """Reads control messages. Those of sends are remembered: most come again and again, from the
+    same process to the same process."""
 
-    Args:
-        control: the control message, an external term.
-        payload: the external term after it, if there was one.
+    __slots__ = ("_known",)
 
-    Raises:
-        DistributionError: an unknown operation, or one whose fields are not as they should be.
-    """
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Operation, list[object]]] = {}
+
+    def parse(self, control: bytes, payload: bytes | None) -> ControlEvent | None:
+        """What a message says; None for what has no meaning here (NODE_LINK).
+
+        Args:
+            control: the control message, an external term.
+            payload: the external term after it, if there was one.
+
+        Raises:
+            DistributionError: an unknown operation, or one whose fields are not as they should be.
+        """
+        known = self._known.get(control)
+        operation, fields = _read(control) if known is None else known
+        if known is None and operation.remembered and len(control) <= MAX_REMEMBERED:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[control] = (operation, fields)
+        if not operation.payload:
+            if payload is not None:
+                raise DistributionError(operation.name, "payload", "a term follows that is not due")
+            return operation.make(*fields)
+        if payload is None:
+            raise DistributionError(operation.name, "payload", "no term follows")
+        return operation.make(*fields, payload)
+
+
+def _read(control: bytes) -> tuple[Operation, list[object]]:
+    """The operation of a control message, and its fields."""
     try:
         values = _values(control)
     except TermError as exc:
@@ -215,25 +247,17 @@ def parse(control: bytes, payload: bytes | None) -> ControlEvent | None:
     if len(values) != len(operation.fields) + 1:
         reason = f"{len(values) - 1} fields instead of {len(operation.fields)}"
         raise DistributionError(operation.name, "", reason)
-    return _make(operation, values, payload)
+    return operation, _checked(operation, values)
 
 
-def _make(
-    operation: Operation, values: tuple[Any, ...], payload: bytes | None
-) -> ControlEvent | None:
+def _checked(operation: Operation, values: tuple[Any, ...]) -> list[object]:
     checked = []
     for (field, check), value in zip(operation.fields, values[1:], strict=True):
         try:
             checked.append(check(value))
         except ValueError as exc:
             raise DistributionError(operation.name, field, str(exc)) from None
-    if operation.payload:
-        if payload is None:
-            raise DistributionError(operation.name, "payload", "no term follows")
-        checked.append(payload)
-    elif payload is not None:
-        raise DistributionError(operation.name, "payload", "a term follows that has no place here")
-    return operation.make(*checked)
+    return checked
 
 
 _REASONS: Final = {

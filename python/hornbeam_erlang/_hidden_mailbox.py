@@ -74,13 +74,24 @@ class Mailbox:
             NotConnected: the process has ended.
             TermError: the message cannot be a value of Python; it is gone.
         """
-        waiter = self._next()
-        try:
-            message = yield waiter
-        except BaseException:
-            self._give_back(waiter)
-            raise
+        message = self._take()
+        if message is None:
+            waiter = self._next()
+            try:
+                message = yield waiter
+            except BaseException:
+                self._give_back(waiter)
+                raise
         return codec.decode(message)
+
+    def _take(self) -> bytes | None:
+        """The next message if it is there."""
+        with self._lock:
+            if not self._items:
+                return None
+            message = self._items.popleft()
+            self._size -= len(message) + OVERHEAD
+            return message
 
     def _next(self) -> Future[bytes]:
         waiter: Future[bytes] = Future()
