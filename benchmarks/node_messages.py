@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import machine
-
 from hornbeam_erlang.node import Node
 from hornbeam_erlang.terms import Atom
 

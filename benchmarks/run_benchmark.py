@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
         run("publish.py", *quick),
         run("embedded.py", *quick),
         run("rpc.py", *quick),
+        run("node_messages.py", *quick),
         *map(run, OTHERS),
     ]
     return 0 if all(results) else 1

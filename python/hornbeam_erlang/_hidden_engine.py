@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine
@@ -57,6 +58,7 @@ class Engine:
     Attributes:
         core, peers, functions, loop: its parts, once `start` has returned.
         port: where it listens; 0: nowhere.
+        owner: the process that has its thread; a forked child has not.
     """
 
     core: Core
@@ -65,6 +67,7 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.port = 0
+        self.owner = os.getpid()
         self.loop = asyncio.new_event_loop()
         contexts = None if settings.tls is None else settings.tls.contexts()
         self._contexts = contexts

@@ -10,20 +10,21 @@ no hornbeam node.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import _cookie, _nodes
+from . import _nodes
 from ._distribution_errors import DistributionError
 from ._distribution_framing import Limits
+from ._distribution_signals import Encoded
 from ._hidden_aio import AsyncNode
 from ._hidden_calls import call, cast, rpc_call, rpc_cast
 from ._hidden_core import MAILBOX, Target, Wire
 from ._hidden_engine import Engine, Settings
+from ._hidden_names import find_cookie, full_name
 from ._hidden_process import Process
 from ._hidden_servers import Handler, serve
 from ._hidden_tls import TLS
@@ -32,7 +33,16 @@ from ._operations import synchronous
 from .errors import NodeDown, NotConnected
 from .terms import Pid
 
-__all__ = ["TLS", "AsyncNode", "DistributionError", "Limits", "Node", "Process", "Target"]
+__all__ = [
+    "TLS",
+    "AsyncNode",
+    "DistributionError",
+    "Encoded",
+    "Limits",
+    "Node",
+    "Process",
+    "Target",
+]
 
 T = TypeVar("T")
 
@@ -82,7 +92,7 @@ class Node:
         if not net_ticktime > 0:
             raise ValueError(f"net_ticktime is a number of seconds above 0, not {net_ticktime!r}")
         self.name = full_name(name)
-        secret = _find_cookie(cookie, cookie_file)
+        secret = find_cookie(cookie, cookie_file)
         self._settings = Settings(
             self.name, secret, listen, host, port, epmd, net_ticktime, tls, threads,
             limits or Limits(),
@@ -115,7 +125,7 @@ class Node:
             timeout: seconds for what was sent to leave.
         """
         engine, self._engine = self._engine, None
-        if engine is not None:
+        if engine is not None and engine.owner == os.getpid():
             engine.stop(timeout)
 
     def __enter__(self) -> Node:
@@ -132,9 +142,12 @@ class Node:
         await self.aio.stop()
 
     def _running(self) -> Engine:
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             raise NotConnected(f"node {self.name}", "it was not started: use 'with' or start()")
-        return self._engine
+        if engine.owner != os.getpid():
+            raise NotConnected(f"node {self.name}", "a forked child has no part in it: make one")
+        return engine
 
     def _wait(self, operation: Operation[T], seconds: float | None, what: str) -> T:
         if self._running().is_own_thread():
@@ -366,28 +379,6 @@ class Node:
         self, node: str, module: str, function: str, args: Sequence[object]
     ) -> Operation[None]:
         return rpc_cast(self._running().core, node, module, function, args)
-
-
-def full_name(name: str) -> str:
-    """`name` with a host. Raises ValueError: no node can be called so."""
-    full = name if "@" in name else f"{name}@{socket.gethostname().partition('.')[0]}"
-    local, _, host = full.partition("@")
-    if not local or not host or "@" in host or len(full) > 255 or not full.isprintable():
-        raise ValueError(f"the name of a node is name@host, at most 255 characters, not {name!r}")
-    return full
-
-
-def _find_cookie(cookie: str | None, file: str | Path | bool) -> str:
-    if cookie is None:
-        cookie = os.environ.get(_cookie.VARIABLE)
-    if cookie is None and file:
-        cookie = _cookie.read(_cookie.home_file() if file is True else Path(file))
-    if cookie is None:
-        advice = f"give cookie=…, cookie_file=…, or the variable {_cookie.VARIABLE}"
-        raise NotConnected("node without a cookie", advice)
-    if not cookie or len(cookie) > 255 or not all(ord(char) < 256 for char in cookie):
-        raise ValueError("a cookie is 1 to 255 latin-1 characters")
-    return cookie
 
 
 class _CallableModule(types.ModuleType):

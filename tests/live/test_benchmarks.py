@@ -121,3 +121,11 @@ def test_quick_comparison_of_publish() -> None:
     for line in found:
         assert [*line["clock"]] == ["hornbeam", "redis, TCP", "redis, Unix"]
         assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
+
+
+def test_quick_measurement_of_a_python_node() -> None:
+    """One round of messages and calls beside an Erlang node: a JSON file with every figure."""
+    turns = quick("node_messages")["turns"]
+    assert len(turns) == 4
+    for by in turns.values():
+        assert all(rate > 0 for who in ("python", "erlang") for rate, _ in by[who])
