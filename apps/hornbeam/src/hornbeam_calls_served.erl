@@ -113,10 +113,13 @@ stop_all(Incarnation, Calls) ->
 abandon(Key, #serving{by = By} = Entry) ->
     forget(Entry),
     case By of
-        {process, Pid, _} -> true = exit(Pid, kill);
-        {worker, Provider} -> Provider ! {hornbeam_calls, {revoke, {call, self(), Key}}}
-    end,
-    ok.
+        {process, Pid, _} ->
+            true = exit(Pid, kill),
+            ok;
+        {worker, Provider} ->
+            Provider ! {hornbeam_calls, {revoke, {call, self(), Key}}},
+            ok
+    end.
 
 forget(#serving{by = By, timer = Timer}) ->
     _ = Timer =/= none andalso
