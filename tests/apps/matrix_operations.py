@@ -103,6 +103,30 @@ def cast(attempt: Attempt) -> Steps:
     return (yield "cast", *function(attempt))
 
 
+def remote(attempt: Attempt) -> tuple[Any, ...]:
+    """The same by module and function; what is refused is no name."""
+    if attempt.outcome in ("timeout", "cancelled"):
+        return "timer", "sleep", [SLOW_MS], 50 if attempt.outcome == "timeout" else 5000
+    if attempt.outcome in ("killed", "crash"):
+        return "hornbeam_functions", "run", [attempt.outcome, []]
+    return "" if attempt.outcome == "refused" else "lists", "append", [[1], [attempt.value(2)]]
+
+
+@operation("rpc_call", "node", "nodes", "ping", is_slow=True)
+def rpc(attempt: Attempt) -> Steps:
+    own = yield ("node",)
+    yield NOW
+    found = yield "rpc_call", own, *remote(attempt)
+    return [found, (yield ("nodes",)), (yield "ping", own)]
+
+
+@operation("rpc_cast", is_slow=True)
+def rpc_cast(attempt: Attempt) -> Steps:
+    own = yield ("node",)
+    yield NOW
+    return (yield "rpc_cast", own, *remote(attempt)[:3])
+
+
 @operation("execute", is_slow=True)
 def execute(attempt: Attempt) -> Steps:
     yield NOW

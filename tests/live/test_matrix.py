@@ -33,7 +33,7 @@ FUNCTIONS = (
     "hornbeam:register_function(stall,fun([OsPid,Ms])->"
     "{ok,Pool}=hornbeam_pool:lookup(root),"
     "[Worker]=[W||W<-hornbeam_pool:workers(Pool),"
-    "maps:get(os_pid,hornbeam_worker:info(W))=:=OsPid],"
+    "{ok,#{os_pid:=Found}}<-[hornbeam_worker:info(W)],Found=:=OsPid],"
     "true=erlang:suspend_process(Worker),timer:sleep(Ms),erlang:resume_process(Worker)end)."
 )
 
@@ -53,6 +53,8 @@ PLACES = {
 RESULTS: dict[str, Any] = {
     "call": [1, 2],
     "cast": None,
+    "rpc": [[1, 2], [], True],
+    "rpc_cast": None,
     "execute": [1, 2],
     "task": [[1, 2], True],
     "stream": [1, 2],
@@ -76,7 +78,9 @@ RESULTS: dict[str, Any] = {
     "subscription": [1, "news"],
 }
 
-# What runs code that may fail in any way.
+# What runs code that may fail in any way: in Erlang, and not waited for; in workers.
+ERLANG = ("call", "rpc")
+CASTS = ("cast", "rpc_cast")
 EXECUTIONS = ("execute", "task", "stream", "stream_async")
 
 # By outcome and operation: the error that it raises. Nothing is raised where an outcome is none of
@@ -85,30 +89,30 @@ ERRORS: dict[str, dict[str, str]] = {
     "ok": {},
     "timeout": dict.fromkeys(RESULTS, "CallTimeout"),
     "cancelled": {},
-    "killed": {"call": "RemoteError", **dict.fromkeys(EXECUTIONS, "NodeDown")},
-    "crash": {"call": "RemoteError", **dict.fromkeys(EXECUTIONS, "HandlerError")},
+    "killed": {**dict.fromkeys(ERLANG, "RemoteError"), **dict.fromkeys(EXECUTIONS, "NodeDown")},
+    "crash": {**dict.fromkeys(ERLANG, "RemoteError"), **dict.fromkeys(EXECUTIONS, "HandlerError")},
     "unsendable": dict.fromkeys(RESULTS, "TermError"),
     "refused": dict.fromkeys(RESULTS, "TermError"),
 }
 
 CHECKED = ("state_set", "state_incr", "state_decr", "state_add", "state_cas", "state_update")
-RUN_BY_NODE = RESULTS.keys() - {"call", "cast", *EXECUTIONS}
+RUN_BY_NODE = RESULTS.keys() - {*ERLANG, *CASTS, *EXECUTIONS}
 
 # Outcomes that an operation cannot have, and why not.
 WITHOUT: dict[str, dict[str, str]] = {
     "timeout": {
-        "cast": "it waits for nothing",
+        **dict.fromkeys(CASTS, "it waits for nothing"),
         "cached": "it waits for whoever computes and then computes itself: test_cache.py",
     },
     "cancelled": {
-        "cast": "it waits for nothing",
+        **dict.fromkeys(CASTS, "it waits for nothing"),
         "hook": "it is made for threads; a task that is cancelled leaves the thread alone",
     },
     "killed": dict.fromkeys(RUN_BY_NODE, "the node does it; its end is the worker's own"),
     "crash": dict.fromkeys(RUN_BY_NODE, "it runs no code of an application"),
     "unsendable": {"state_info": "it sends no value"},
     "refused": dict.fromkeys(
-        RESULTS.keys() - {*CHECKED, "state_multi", "state_walk", "pipeline"},
+        RESULTS.keys() - {*CHECKED, "state_multi", "state_walk", "pipeline", "rpc"},
         "the node takes every value that can be sent",
     ),
 }
@@ -117,11 +121,8 @@ WITHOUT: dict[str, dict[str, str]] = {
 NO_OPERATIONS = {
     "call_timeout": "every timeout of the matrix is set by it",
     **dict.fromkeys(
-        ("connect", "disconnect", "monitor_nodes", "node", "nodes", "ping"),
+        ("connect", "disconnect", "monitor_nodes", "rpc_multicall"),
         "about other nodes: tests of several nodes",
-    ),
-    **dict.fromkeys(
-        ("rpc_call", "rpc_cast", "rpc_multicall"), "about other nodes: tests of several nodes"
     ),
     "start": "outside workers: tests of the embedded node",
 }
@@ -141,7 +142,7 @@ def expected(operation: str, outcome: str) -> Any:
     if outcome == "cancelled":
         return {"cancelled": RESULTS[operation]}
     name = ERRORS[outcome].get(operation)
-    if name is None or (operation == "cast" and outcome != "unsendable"):
+    if name is None or (operation in CASTS and outcome != "unsendable"):
         return RESULTS[operation]
     return {"error": name, "in_time": True}
 
