@@ -12,9 +12,11 @@
 
 -define(PATIENCE, 20000).
 
-all() -> [{group, wsgi}, {group, asgi}].
+all() -> [{group, wsgi}, {group, asgi}, {group, without}].
 
-groups() -> [{Interface, [], hornbeam_case:all(?MODULE)} || Interface <- [wsgi, asgi]].
+groups() ->
+    Cases = hornbeam_case:all(?MODULE) -- [without_the_option],
+    [{without, [], [without_the_option]} | [{Group, [], Cases} || Group <- [wsgi, asgi]]].
 
 suite() -> [{timetrap, {seconds, 60}}].
 
@@ -22,6 +24,9 @@ init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
 end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
 
+init_per_group(without, Config) ->
+    _ = hornbeam_case:start("erlport_app:wsgi", #{}),
+    Config;
 init_per_group(Interface, Config) ->
     Options = #{
         worker_class => Interface, workers => 1, threads => 1,
@@ -281,3 +286,9 @@ worker_that_dies(_) ->
                 false
         end
     end).
+
+without_the_option(_) ->
+    doc("An application that names no modules has no instances."),
+    ?assertMatch({error, {not_allowed, "name Python modules" ++ _}}, hornbeam_erlport:start()),
+    ok = hornbeam:stop(),
+    ?assertMatch({error, {no_application, _}}, hornbeam_erlport:start()).

@@ -302,7 +302,7 @@ clients_that_do_not_read(Config) ->
             Before = erlang:memory(binary),
             [
                 1 = hornbeam_pubsub:publish("flood", binary:copy(<<N>>, 1 bsl 20))
-             || N <- lists:seq(1, 60)
+             || N <- lists:seq(1, 200)
             ],
             {ok, 3} = hornbeam_services:perform(<<"call">>, [<<"add">>, [1, 2]], #{}, 5000),
             {ok, _} = gen_server:call(hornbeam_state, {get, [x]}),
@@ -312,9 +312,9 @@ clients_that_do_not_read(Config) ->
     after
         _ = os:cmd("kill -CONT " ++ Os)
     end,
-    ?assert(Grown < 48 bsl 20),
-    {Got, Lost} = do_client(Config, fun() -> do_ask_count(Client, 60) end),
-    ?assertEqual(60, Got + Lost),
+    ?assert(Grown < 100 bsl 20),
+    {Got, Lost} = do_client(Config, fun() -> do_ask_count(Client, 200) end),
+    ?assertEqual(200, Got + Lost),
     ?assert(Lost > 0).
 
 do_count(Got, Lost) ->

@@ -61,9 +61,16 @@ timeout(_) -> error.
 -spec worker(options()) -> {ok, pid(), Events :: pid()} | {error, term()}.
 worker(Options) ->
     case hornbeam_pool:lookup(?POOL) of
-        {ok, Pool} -> running(candidates(Options, Pool));
+        {ok, Pool} -> worker(allowed(Pool), Options, Pool);
         error -> {error, {no_application, "start one with hornbeam:start/2"}}
     end.
+
+worker([], _, _) ->
+    {error, {not_allowed, "name Python modules in the option erlport of hornbeam:start/2"}};
+worker([_ | _], Options, Pool) ->
+    running(candidates(Options, Pool)).
+
+allowed(Pool) -> maps:get(erlport, hornbeam_pool:config(Pool)).
 
 candidates(#{worker := Index}, Pool) ->
     [Worker || {I, Worker} <- indexed(Pool), I =:= Index];
@@ -110,11 +117,8 @@ call_timeout(Given, #{call_timeout := Default}) ->
 %% A module that is named brings those below it.
 is_allowed(Module) ->
     case hornbeam_pool:lookup(?POOL) of
-        {ok, Pool} ->
-            Allowed = maps:get(erlport, hornbeam_pool:config(Pool)),
-            lists:any(fun(Name) -> covers(Name, Module) end, Allowed);
-        error ->
-            false
+        {ok, Pool} -> lists:any(fun(Name) -> covers(Name, Module) end, allowed(Pool));
+        error -> false
     end.
 
 covers(<<"*">>, _) -> true;
