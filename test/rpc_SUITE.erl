@@ -239,13 +239,28 @@ node_is_stopped(Config) ->
         ],
         ?assertEqual(<<"\"ok\": true">>, do_ask(Config, "ping", [Text, 10000])),
         _ = do_signal("STOP", Os),
-        {Answer, _} = do_timed(Config, "many", [Calls]),
+        Pending = async(fun() -> do_timed(Config, "many", [Calls]) end),
+        ok = do_flood(Config, Text),
+        {Answer, _} = Pending(),
         do_says(Answer, ["^\"ok\": ...\"NodeDown\": 200}, ([0-9]+)], ..\"CallTimeout\": 50}, ",
             "[0-9]+], ..\"NodeDown\": 100}, [0-9]+], ..\"ok\": 300}, [0-9]+]]$"]),
         _ = do_signal("CONT", Os),
         await(fun() -> do_ask(Config, "ping", [Text, 5000]) =:= <<"\"ok\": true">> end),
         ?assertEqual(<<"\"ok\": 7">>, do_call(Config, Node, <<"echo">>, [7]))
     end).
+
+%% Casts to a node whose connection takes nothing any more: some wait, the others are refused.
+do_flood(Config, Node) ->
+    Home = ?config(home, Config),
+    Processes = fun() -> do_on(Home, erlang, system_info, [process_count]) end,
+    await(fun() ->
+        Casts = [500, Node, <<"rpc_target">>, <<"echo">>, [1]],
+        ?assertEqual(<<"\"ok\": null">>, do_ask(Config, "cast_many", Casts)),
+        Processes() > 4096
+    end),
+    Flood = [3000, Node, <<"rpc_target">>, <<"echo">>, [1]],
+    ?assertEqual(<<"\"ok\": null">>, do_ask(Config, "cast_many", Flood)),
+    await(fun() -> Processes() < 4096 + 1500 end).
 
 disconnected_and_monitored(Config) ->
     doc("disconnect fails the calls that wait; the next call connects again; monitor_nodes tells "

@@ -76,6 +76,11 @@ def many(calls):
     return asyncio.run(all_of_them())
 
 
+def cast_many(count, *call):
+    for _ in range(count):
+        hornbeam_erlang.rpc_cast(*call)
+
+
 def own_answers(node, count):
     """Calls of which every second gives up before its answer comes; those that wait get theirs."""
 
@@ -147,6 +152,7 @@ OPERATIONS = {
     "connect": connect,
     "ping": ping,
     "many": many,
+    "cast_many": cast_many,
     "own_answers": own_answers,
     "cancelled": cancelled,
     "watch": watch,

@@ -9,12 +9,13 @@
 -module(hornbeam_nodes).
 -behaviour(gen_server).
 
--export([start_link/0, channel/0, is_in_reach/1, why/2, print_on/2]).
+-export([start_link/0, channel/0, is_in_reach/1, why/2, print_on/2, waiting/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("kernel/include/logger.hrl").
 
-%% {Node, Leader}: the process of the node that prints for it; `none' when it has none.
+%% {{leader, Node}, Pid}: the process of the node that prints for it; `none' when it has none.
+%% {{waiting, Node}, Count}: casts that are being sent there.
 -define(TABLE, hornbeam_nodes).
 
 -spec start_link() -> {ok, pid()}.
@@ -62,7 +63,7 @@ is_long(Node) ->
 print_on(Node, _) when Node =:= node() ->
     ok;
 print_on(Node, Timeout) ->
-    case ets:lookup(?TABLE, Node) of
+    case ets:lookup(?TABLE, {leader, Node}) of
         [{_, Leader}] -> led_by(Leader);
         [] -> ask(Node, Timeout)
     end.
@@ -77,7 +78,7 @@ ask(Node, Timeout) ->
     end.
 
 keep(Node, Leader) ->
-    true = ets:insert(?TABLE, {Node, Leader}),
+    true = ets:insert(?TABLE, {{leader, Node}, Leader}),
     led_by(Leader).
 
 led_by(none) ->
@@ -86,11 +87,17 @@ led_by(Leader) ->
     true = group_leader(Leader, self()),
     ok.
 
+%% @doc Count one more, or one less, of what is being sent to that node; how many that makes.
+-spec waiting(node(), 1 | -1) -> integer().
+waiting(Node, Change) ->
+    Key = {waiting, Node},
+    ets:update_counter(?TABLE, Key, Change, {Key, 0}).
+
 -spec init([]) -> {ok, []}.
 init([]) ->
     ok = net_kernel:monitor_nodes(true, [{node_type, all}, nodedown_reason]),
     %% What is known may be of nodes that have come and gone since.
-    true = ets:delete_all_objects(?TABLE),
+    true = ets:match_delete(?TABLE, {{leader, '_'}, '_'}),
     {ok, []}.
 
 -spec handle_call(term(), gen_server:from(), []) -> {reply, {error, unknown_call}, []}.
@@ -104,7 +111,7 @@ handle_cast(_Cast, State) ->
 -spec handle_info(term(), []) -> {noreply, []}.
 handle_info({Event, Node, Info}, State) when Event =:= nodeup; Event =:= nodedown ->
     %% The next one of that name has other processes.
-    true = ets:delete(?TABLE, Node),
+    true = ets:delete(?TABLE, {leader, Node}),
     %% The name that this node was just given is no news.
     ok = tell(Event, Node, Node =:= node(), Info),
     {noreply, State};

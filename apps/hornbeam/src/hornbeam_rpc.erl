@@ -21,6 +21,8 @@
 -define(MOST_ARGUMENTS, 255).
 %% Milliseconds that a node has for its first answer before it is cast to.
 -define(CAST_TIMEOUT, 5000).
+%% Casts whose senders may wait at a time, because the connection to a node takes no more bytes.
+-define(MOST_CASTS, 4096).
 
 -type target() :: {node(), module(), Function :: atom(), Arguments :: [term()]}.
 %% Nothing was called.
@@ -119,7 +121,16 @@ asked({Node, Module, Function, Arguments}, Timeout) ->
 lost(Node) ->
     {node_down, atom_to_binary(Node), hornbeam_nodes:why(Node, node())}.
 
-cast({Node, Module, Function, Arguments}) ->
+%% Nobody waits for a cast, and nobody ends one that cannot be sent: so they are counted.
+cast({Node, _, _, _} = Target) ->
+    try hornbeam_nodes:waiting(Node, 1) =< ?MOST_CASTS of
+        true -> sent(Target);
+        false -> {overloaded, <<"casts that wait for a node">>, ?MOST_CASTS}
+    after
+        _ = hornbeam_nodes:waiting(Node, -1)
+    end.
+
+sent({Node, Module, Function, Arguments}) ->
     case hornbeam_nodes:print_on(Node, ?CAST_TIMEOUT) of
         ok ->
             ok = erpc:cast(Node, Module, Function, Arguments),
