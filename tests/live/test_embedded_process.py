@@ -216,6 +216,33 @@ def test_node_that_dies() -> None:
         assert running.status() == 0
 
 
+def test_program_that_is_stopped(tmp_path: Path) -> None:
+    """A program that is stopped for longer than it may be silent, as by a debugger, is as well off
+    as before when it goes on; nobody is alarmed."""
+    log = tmp_path / "node.log"
+    arguments = f"log={str(log)!r}, emulator_flags=('-kernel', 'logger_level', 'info')"
+    go = tmp_path / "go"
+    source = f"GO = {str(go)!r}\n" + STARTED.replace("start()", f"start({arguments})")
+    source += dedent("""
+        hornbeam.register_hook("echo", lambda action: action)
+        show("ready")
+        import os
+        while not os.path.exists(GO):
+            time.sleep(0.01)
+        show((hornbeam.state_incr("after"), hornbeam.execute("echo", "still")))
+    """)
+    with program(source) as running:
+        node = running.number()
+        assert running.line() == "ready"
+        running.send(signal.SIGSTOP)
+        wait_until(lambda: "worker_stalled" in log.read_text(), "its silence is noticed")
+        assert alive(node)
+        running.send(signal.SIGCONT)
+        go.touch()
+        assert running.line() == "(1, 'still')"
+    assert "warning" not in log.read_text()
+
+
 def test_node_that_is_stuck() -> None:
     """A node that does not run any more is killed when the program stops it, also while threads are
     stuck in what they tell it; they get NodeDown."""

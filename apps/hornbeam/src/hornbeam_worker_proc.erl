@@ -199,7 +199,7 @@ opened(Requests, #data{link = Link, traffic = T, remaining = Left} = D0) ->
 
 -spec stalled(gen_statem:event_type() | enter, term(), #data{}) -> result().
 stalled(enter, _, D) ->
-    ?LOG_WARNING((who(D))#{what => worker_stalled}, ?LOG_META),
+    ?LOG(severity(D), (who(D))#{what => worker_stalled}, ?LOG_META),
     {keep_state, give_away(D), [?NEXT_TICK]};
 stalled(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
     case hornbeam_worker_traffic:packet(Packet, Link, T) of
@@ -221,6 +221,10 @@ given_up(#data{link = Link, traffic = T} = D) ->
         true -> died(silent, stalled, D);
         false -> {keep_state, D, [?NEXT_TICK]}
     end.
+
+%% A program with a node of its own may be stopped by whoever looks at it with a debugger.
+severity(#data{options = #{descriptors := _}}) -> info;
+severity(_) -> warning.
 
 %% It speaks again, and has handed back what others were given.
 recovered(#data{link = Link, traffic = T} = D) ->
