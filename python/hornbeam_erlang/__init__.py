@@ -3,7 +3,11 @@
 thread.
 
 Outside a worker the functions raise `NotConnected`; run the application with `hornbeam
-module:callable`, or call `start` first.
+module:callable`, or call `start` first. All that ask the node raise `CallTimeout` when it does not
+answer in time, 5 s unless they say otherwise (the work may have been done all the same), and
+`TermError` for a value that has no Erlang term; those that write to the shared state raise
+`Overloaded` when it is full, and have changed nothing then. `hornbeam_erlang.aio` has the same
+functions for `await`.
 """
 
 from __future__ import annotations

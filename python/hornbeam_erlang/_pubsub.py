@@ -154,7 +154,8 @@ def publish(topic: str, message: Any, *, timeout_ms: int = TIMEOUT_MS) -> Reques
 
     Returns: how many subscriptions it was sent to.
     Raises: TermError: the message has no term, or no JSON form although a WebSocket is subscribed.
-        CallTimeout, NotConnected, RemoteError.
+        TypeError, ValueError: the topic is no text, or too long. CallTimeout, NotConnected,
+        RemoteError.
     """
     return Request("publish", [_topic(topic), message], {}, int, timeout_ms)
 
@@ -172,7 +173,7 @@ def subscription(
         prefix: all topics that start with `topic`.
         limit: messages kept for the reader, >= 1.
 
-    Raises: ValueError, CallTimeout, NotConnected.
+    Raises: TypeError, ValueError: the topic is no text, or too long. CallTimeout, NotConnected.
     """
     return open_subscription(_channel(topic, prefix), f"subscription({topic!r})", limit, unchanged)
 
@@ -236,7 +237,7 @@ def subscribe(topic: str, *, prefix: bool = False) -> None:
         topic: at most 1024 bytes in UTF-8.
         prefix: all topics that start with `topic`.
 
-    Raises: ValueError, CallTimeout, NotConnected.
+    Raises: TypeError, ValueError: the topic is no text, or too long. CallTimeout, NotConnected.
     """
     hub, channel = connected("subscribe()"), _channel(topic, prefix)
     subscriber = _subscriber(hub)
@@ -256,6 +257,8 @@ def unsubscribe(topic: str, *, prefix: bool = False) -> None:
     """Takes one `subscribe` of the current piece of work back; nothing when there is none.
 
     Messages that have arrived can still be received. Does not wait for the node, in any loop.
+
+    Raises: TypeError, ValueError: the topic is no text, or too long. NotConnected.
     """
     hub, channel = connected("unsubscribe()"), _channel(topic, prefix)
     subscriber = _subscribers.get(current_scope(hub))
@@ -286,7 +289,10 @@ async def receive_pubsub_async(
 
 
 def lost_messages() -> int:
-    """How many messages the current piece of work did not receive in time and has lost."""
+    """How many messages the current piece of work did not receive in time and has lost.
+
+    Raises: RuntimeError: nothing was subscribed to here.
+    """
     return _own_mailbox().lost
 
 

@@ -122,9 +122,9 @@ NO_OPERATIONS = {
     "call_timeout": "every timeout of the matrix is set by it",
     **dict.fromkeys(
         ("connect", "disconnect", "monitor_nodes", "rpc_multicall"),
-        "about other nodes: tests of several nodes",
+        "about other nodes: test_rpc.py",
     ),
-    "start": "outside workers: tests of the embedded node",
+    "start": "outside workers: test_embedded.py",
 }
 
 # Where coroutines are asked, which can be cancelled.
