@@ -21,10 +21,9 @@ def build(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, folder)
-    package = folder / "python" / "hornbeam_erlang"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "_codec_compiled.pyx").write_text(TINY)
+    built = shutil.ignore_patterns("*.so", "*.c", "*.egg-info", "__pycache__", "_beam")
+    shutil.copytree(ROOT / "python", folder / "python", ignore=built)
+    (folder / "python" / "hornbeam_erlang" / "_codec_compiled.pyx").write_text(TINY)
     return subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--inplace"],
         cwd=folder,
