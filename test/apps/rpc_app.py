@@ -43,7 +43,7 @@ def multicall(*arguments):
 
 
 def connect(node, cookie=None):
-    return hornbeam_erlang.connect(node, cookie)
+    hornbeam_erlang.connect(node, cookie)
 
 
 def ping(node, timeout_ms):
