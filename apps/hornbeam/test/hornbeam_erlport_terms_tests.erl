@@ -3,6 +3,7 @@
 -module(hornbeam_erlport_terms_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-include("properties.hrl").
 
 -import(hornbeam_erlport_terms, [to_python/2, from_python/2, result/2]).
 
@@ -77,3 +78,13 @@ round_trip_test() ->
     Term = {a, [<<"b">>, [1, 2.5 | c]], #{<<"k">> => {bytes, <<"v">>}}, [], <<>>, 1 bsl 90},
     {ok, Out} = to_python(Term, erlport),
     ?assertEqual(Term, from_python(Out, erlport)).
+
+any_term_test_() ->
+    ?PROPERTY(prop_round_trip(), 500).
+
+%% Python that returns what it was given returns the same term.
+prop_round_trip() ->
+    ?FORALL(Term, any(), begin
+        {ok, Out} = to_python(Term, erlport),
+        from_python(Out, erlport) =:= Term
+    end).

@@ -3,6 +3,7 @@
 -module(hornbeam_messages_request_tests).
 
 -include_lib("eunit/include/eunit.hrl").
+-include("properties.hrl").
 
 parse(Name, Request) -> hornbeam_messages_request:parse(Name, Request).
 
@@ -88,3 +89,29 @@ no_atoms_test() ->
      || N <- lists:seq(1, 1000)
     ],
     ?assertEqual(Before, erlang:system_info(atom_count)).
+
+any_request_test_() ->
+    ?PROPERTY(prop_any_request(), 500).
+
+%% Whatever is sent is work or an error with a text, and never an exception.
+prop_any_request() ->
+    ?FORALL({Name, Request}, {elements(hornbeam_messages_request:names()), request()},
+        case parse(Name, Request) of
+            {ok, Work, Timeout} ->
+                is_tuple(Work) andalso (Timeout =:= infinity orelse Timeout > 0);
+            {error, {<<"bad_term">>, #{reason := Text}}} ->
+                is_binary(Text) andalso unicode:characters_to_binary(Text) =:= Text
+        end).
+
+request() ->
+    Operation = oneof([
+        elements([get, <<"set">>, "subscribe", credit, execute, stream, await_result, call]), any()
+    ]),
+    Arguments = oneof([list(any()), any(), [any() | any()]]),
+    Keywords = oneof([list({elements([prefix, "credit", <<"ttl_ms">>]), any()}), any()]),
+    frequency([
+        {4, {Operation, Arguments}},
+        {4, {Operation, Arguments, Keywords}},
+        {1, {timeout, any(), {Operation, Arguments}}},
+        {1, any()}
+    ]).
