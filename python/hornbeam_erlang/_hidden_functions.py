@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions of Python that other nodes may call with `rpc` and `erpc`: those on a list, no others.
 
-Requests arrive in the node's event loop. Coroutine functions run there, plain ones in a pool of
-threads. Erlang's services that other nodes expect of any node are answered here, too: `net_kernel`
-(ping) and `rex` (rpc of old nodes).
+Requests arrive in the node's event loop, its own ones in the thread that asks. Coroutine functions
+run in that loop, plain ones in a pool of threads. Erlang's services that other nodes expect of any
+node are answered here, too: `net_kernel` (ping) and `rex` (rpc of old nodes).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -72,7 +72,14 @@ class Functions:
 
     # -- running ---------------------------------------------------------------------------------
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        # What the node asks of itself comes in the thread that asks.
+        if _runs_in(self._loop):
+            self._create(work)
+        else:
+            self._loop.call_soon_threadsafe(self._create, work)
+
+    def _create(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -178,6 +185,13 @@ class Functions:
                 await awaiting(reply(self._core, self._rex, caller, failed), REPLY, "reply")
         except HornbeamError as exc:
             log.info("the reply to a call by rpc was not taken: %s", exc)
+
+
+def _runs_in(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _request(message: bytes) -> tuple[str, Any, Any] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import struct
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +21,7 @@ __all__ = ["Identifiers"]
 # a reference. Beyond 2^28 processes the serial outgrows that, which nodes since OTP 24 take.
 _ID_BITS: Final = 15
 _WORD_BITS: Final = 18
+_WORDS: Final = struct.Struct(">III")
 
 
 class Identifiers:
@@ -37,6 +39,9 @@ class Identifiers:
         self._refs = itertools.count(1)
         # References of two nodes that were given the same creation still differ.
         self._salt = secrets.randbits(32)
+        # A reference is encoded several times in a call: made with its external term, of which all
+        # but the words is the same for all.
+        self._ref_head = codec.encode(Ref(self._name, creation, (0, 0, 0)))[1 : -_WORDS.size]
 
     def pid(self) -> Pid:
         """A pid that was not given before."""
@@ -49,4 +54,6 @@ class Identifiers:
         """A reference that was not given before."""
         number = next(self._refs)
         low, high = number & ((1 << _WORD_BITS) - 1), number >> _WORD_BITS & 0xFFFFFFFF
-        return Ref(self._name, self._creation, (low, high, self._salt))
+        words = low, high, self._salt
+        external = self._ref_head + _WORDS.pack(*words)
+        return Ref(self._name, self._creation, words, external=external)

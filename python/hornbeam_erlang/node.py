@@ -355,7 +355,7 @@ class Node:
 
     def pinging(self, node: str) -> Operation[bool]:
         try:
-            wire: Wire = yield from self._running().core.reach(node)
+            wire: Wire = yield from self._running().core.reach(full_name(node))
         except NodeDown:
             return False
         return wire is not None

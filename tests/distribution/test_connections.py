@@ -17,7 +17,7 @@ import pytest
 
 from distribution.beam import COOKIE, LONG, Beam, eventually, new_name, python
 from hornbeam_erlang._distribution_errors import DistributionError
-from hornbeam_erlang.errors import CallTimeout, NodeDown, NotConnected
+from hornbeam_erlang.errors import CallTimeout, NodeDown, NotConnected, RemoteError
 from hornbeam_erlang.node import Node
 from hornbeam_erlang.terms import Atom
 
@@ -244,10 +244,10 @@ def test_signs_of_life() -> None:
             child.kill()
             child.communicate()
             with node.process() as process:
+                started = time.monotonic()
                 node.connect(beam.name)
                 node.monitor_nodes(process)
                 beam.signal(signal.SIGSTOP)
-                started = time.monotonic()
                 assert process.receive(LONG) == ("nodedown", beam.name)
                 assert time.monotonic() - started >= 0.75
     finally:
@@ -300,3 +300,55 @@ def test_names() -> None:
             Node(name, cookie="c")
     with pytest.raises(ValueError, match="net_ticktime"):
         Node("x", cookie="c", net_ticktime=0)
+
+
+def until_timeout(node: Node, target: tuple[str, str]) -> int:
+    """How many messages of 100,000 bytes go before one has to wait too long."""
+    for sent in range(1000):
+        try:
+            node.cast(target, bytes(100_000), timeout=0.3)
+        except CallTimeout:
+            return sent
+    raise AssertionError("nobody waits for the peer")
+
+
+def test_a_peer_that_does_not_read() -> None:
+    """Senders wait when 4 MiB are on their way, memory stays flat; all arrives once it reads."""
+    beam = Beam()
+    data = Atom("casts")
+    try:
+        with python() as node:
+            target = ("peer", beam.name)
+            node.call(target, data, LONG)
+            beam.signal(signal.SIGSTOP)
+            sent = until_timeout(node, target)
+            assert 40 < sent < 400  # 4 MiB, and what the kernel keeps
+            assert node.nodes() == [beam.name]
+            beam.signal(signal.SIGCONT)
+            assert len(node.call(target, data, LONG)) == sent
+    finally:
+        beam.signal(signal.SIGCONT)
+        beam.kill()
+
+
+def test_what_would_block_the_node_s_own_loop(node: Node) -> None:
+    """A coroutine function that other nodes call is told to use the form for await."""
+
+    async def careless() -> object:
+        return node.ping(node.name)
+
+    async def careful() -> bool:
+        return await node.aio.ping(node.name)
+
+    node.allow("loop", "careless", careless)
+    node.allow("loop", "careful", careful)
+    with pytest.raises(RemoteError, match="would block the node's event loop"):
+        node.rpc_call(node.name, "loop", "careless", timeout=LONG)
+    assert node.rpc_call(node.name, "loop", "careful", timeout=LONG) is True
+
+
+def test_timeouts_that_are_none(node: Node) -> None:
+    """A negative timeout, or one that is no number, is a mistake and not a wait."""
+    for timeout in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="0 or more seconds"):
+            node.ping(node.name, timeout)
