@@ -12,6 +12,7 @@ __all__ = [
     "encode_wire_packet",
     "encode_wire_parts",
     "expand",
+    "is_open",
 ]
 
 NAME: str
@@ -27,3 +28,4 @@ def decode_wire(data: object, *, max_depth: int = ..., max_size: int = ...) -> o
 def expand(
     data: bytes, pos: int, atoms: list[bytes], *, max_size: int = ...
 ) -> tuple[bytes, int]: ...
+def is_open(message: tuple[object, ...]) -> bool: ...

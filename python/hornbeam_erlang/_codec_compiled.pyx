@@ -34,6 +34,7 @@ from libc.string cimport memcmp, memcpy
 from . import _codec_common as common
 from ._codec_common import ArrayParts, Raw, Unencodable, adapt, contiguous
 from ._codec_explain import explain
+from ._fields import HTTP_VERSIONS
 from .errors import TermError
 from .terms import Atom, BitString, Fun, ImproperList, Pid, Port, Ref
 
@@ -50,7 +51,7 @@ cdef extern from "Python.h":
     PyObject* PyExc_UnicodeDecodeError
 
 __all__ = ["NAME", "decode", "decode_wire", "encode", "encode_wire", "encode_wire_packet", "encode_wire_parts",
-           "expand"]
+           "expand", "is_open"]
 
 NAME = "compiled"
 
@@ -1454,3 +1455,53 @@ def expand(bytes data not None, Py_ssize_t pos, list atoms not None, *,
         return PyBytes_FromStringAndSize(<char*>w.buf, w.pos), x.pos
     finally:
         writer_close(&w)
+
+
+# -- checks of messages --------------------------------------------------------------------------
+
+cdef inline bint is_bytes(object value):
+    return type(value) is bytes
+
+
+cdef inline bint is_natural(object value):
+    return type(value) is int and value >= 0
+
+
+cdef bint is_flat(object headers):
+    cdef PyObject* name
+    cdef PyObject* value
+    cdef Py_ssize_t pos = 0
+    if type(headers) is not dict:
+        return False
+    while PyDict_Next(headers, &pos, &name, &value):
+        if not is_bytes(<object>name) or not is_bytes(<object>value):
+            return False
+    return True
+
+
+cdef bint is_body(object body):
+    if is_bytes(body):
+        return True
+    if type(body) is not tuple or PyTuple_GET_SIZE(body) != 2 or not is_bytes(body[0]):
+        return False
+    return body[1] is None or is_natural(body[1])
+
+
+def is_open(tuple message not None):
+    """Whether `message` has the fields of OPEN; see `_fields.is_open`."""
+    if PyTuple_GET_SIZE(message) != 10:
+        return False
+    _, ident, timeout, method, path, query, version, headers, connection, body = message
+    return (
+        is_natural(ident)
+        and ident != 0
+        and is_natural(timeout)
+        and is_bytes(method)
+        and is_bytes(path)
+        and is_bytes(query)
+        and is_bytes(version)
+        and version in HTTP_VERSIONS
+        and is_flat(headers)
+        and is_bytes(connection)
+        and is_body(body)
+    )

@@ -14,6 +14,7 @@ from ._codec_common import MAX_DEPTH, MAX_PACKET, MAX_SIZE, limits
 from ._codec_pure_decode import VALUE_READERS, WIRE_READERS, read
 from ._codec_pure_encode import VALUE_WRITERS, WIRE_WRITERS, write
 from ._codec_pure_expand import expand as _expand
+from ._fields import is_open
 from .errors import TermError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "encode_wire_packet",
     "encode_wire_parts",
     "expand",
+    "is_open",
 ]
 
 NAME = "pure"

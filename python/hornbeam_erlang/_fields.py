@@ -107,3 +107,25 @@ REQUEST_BODY: Test = ("a binary or {First, Length}", is_body)
 IDS: Test = ("a non-empty list of ids", _is_ids)
 BINARIES: Test = ("a list of binaries", _is_binaries)
 SUBPROTOCOL: Test = ("a binary or undefined", lambda v: v is None or type(v) is bytes)
+
+
+def is_open(message: tuple[Any, ...]) -> bool:
+    """Whether `message` has the fields of OPEN, of which every request has one: the same that
+    `_wire.FIELDS` says of them, all at once. The compiled codec has its own."""
+    try:
+        _, ident, timeout, method, path, query, version, headers, connection, body = message
+        return (
+            type(ident) is int
+            and ident > 0
+            and type(timeout) is int
+            and timeout >= 0
+            and type(headers) is dict
+            # A join costs a fraction of a loop and refuses what is not bytes.
+            and b"".join((method, path, query, connection)) is not None
+            and b"".join(headers) is not None
+            and b"".join(headers.values()) is not None
+            and version in HTTP_VERSIONS
+            and (type(body) is bytes or is_body(body))
+        )
+    except (ValueError, TypeError):
+        return False

@@ -24,7 +24,6 @@ from ._fields import (
     FLAG,
     FLAT_MAP,
     GRANT,
-    HTTP_VERSIONS,
     ID,
     IDS,
     INFORMATION,
@@ -37,7 +36,6 @@ from ._fields import (
     Test,
     binary,
     integer,
-    is_body,
     is_utf8,
     text,
 )
@@ -285,25 +283,8 @@ def check_fields(message: Message) -> None:
 def check_open(message: Message) -> None:
     """The same for OPEN, the one message that every request pays for; `check_fields` names the
     field."""
-    try:
-        _, ident, timeout, method, path, query, version, headers, connection, body = message
-        if (
-            type(ident) is int
-            and ident > 0
-            and type(timeout) is int
-            and timeout >= 0
-            and type(headers) is dict
-            # A join costs a fraction of a loop and refuses what is not bytes.
-            and b"".join((method, path, query, connection)) is not None
-            and b"".join(headers) is not None
-            and b"".join(headers.values()) is not None
-            and version in HTTP_VERSIONS
-            and (type(body) is bytes or is_body(body))
-        ):
-            return
-    except (ValueError, TypeError):
-        pass
-    check_fields(message)
+    if not codec.is_open(message):
+        check_fields(message)
 
 
 def check_data(message: Message) -> None:

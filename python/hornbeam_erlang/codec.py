@@ -20,6 +20,7 @@ __all__ = [
     "encode_wire_packet",
     "encode_wire_parts",
     "expand",
+    "is_open",
 ]
 
 _CHOICES = ("", "compiled", "pure")
@@ -42,6 +43,7 @@ if TYPE_CHECKING or _forced == "pure":
         encode_wire_packet,
         encode_wire_parts,
         expand,
+        is_open,
     )
 else:
     try:
@@ -54,6 +56,7 @@ else:
             encode_wire_packet,
             encode_wire_parts,
             expand,
+            is_open,
         )
     except ModuleNotFoundError as exc:
         if exc.name != f"{__package__}._codec_compiled":
@@ -69,4 +72,5 @@ else:
             encode_wire_packet,
             encode_wire_parts,
             expand,
+            is_open,
         )
