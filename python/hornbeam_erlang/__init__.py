@@ -17,6 +17,7 @@ from typing import Any
 from . import _cache, _executions, _nodes, _pubsub, _rpc, _state, codec
 from ._cache import cached
 from ._calls import cast_service
+from ._connect import Connection, connect
 from ._embedded import Node, start
 from ._executions import stream, stream_async
 from ._hooks import register_hook, unregister_hook
@@ -55,6 +56,7 @@ __all__ = [
     "BitString",
     "CallTimeout",
     "Cancelled",
+    "Connection",
     "Fun",
     "HandlerError",
     "HornbeamError",
@@ -158,7 +160,6 @@ await_result = synchronous(_executions.await_result)
 rpc_call = synchronous(_rpc.rpc_call)
 rpc_multicall = synchronous(_rpc.rpc_multicall)
 
-connect = synchronous(_nodes.connect)
 disconnect = synchronous(_nodes.disconnect)
 node = synchronous(_nodes.node)
 nodes = synchronous(_nodes.nodes)

@@ -87,11 +87,14 @@ class ClientTransport(Transport):
             return False
         try:
             if self._write_fd >= 0:
-                os.set_blocking(self._write_fd, False)
+                self._unblock_writes(seconds)
                 self._deadline = monotonic() + seconds
         finally:
             self._write_lock.release()
         return True
+
+    def _unblock_writes(self, seconds: float) -> None:
+        os.set_blocking(self._write_fd, False)
 
     def close_write(self, seconds: float) -> bool:
         """Closes the descriptor to write to, which ends the connection at the node's side.
@@ -107,6 +110,9 @@ class ClientTransport(Transport):
         if fd >= 0:
             os.close(fd)
         return True
+
+    def abort(self) -> None:
+        """Ends whatever waits in a read; nothing is to be done: the node has closed its end."""
 
     def close_read(self) -> None:
         """Closes the other one; nobody may be reading, or about to."""

@@ -8,7 +8,7 @@ have done it all the same.
 
 from __future__ import annotations
 
-from . import _cache, _executions, _nodes, _pubsub, _rpc, _state
+from . import _cache, _connect, _executions, _nodes, _pubsub, _rpc, _state
 from ._operations import asynchronous, twin
 from ._pipeline import AsyncPipeline
 
@@ -91,7 +91,7 @@ await_result = asynchronous(_executions.await_result)
 rpc_call = asynchronous(_rpc.rpc_call)
 rpc_multicall = asynchronous(_rpc.rpc_multicall)
 
-connect = asynchronous(_nodes.connect)
+connect = _connect.connect_async
 disconnect = asynchronous(_nodes.disconnect)
 monitor_nodes = twin(_nodes.monitor_nodes_async, _nodes.monitor_nodes)
 node = asynchronous(_nodes.node)

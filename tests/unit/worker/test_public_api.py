@@ -25,7 +25,7 @@ EXPECTED = {
     *("publish", "subscribe", "unsubscribe", "receive_pubsub", "subscription", "lost_messages"),
     *("Published", "Subscription", "cached", "cache_clear", "cache_stats"),
     *("register_hook", "hook", "unregister_hook", "unhook", "call_timeout"),
-    *("start", "Node"),
+    *("start", "Node", "Connection"),
     *("execute", "execute_async", "await_result", "stream", "stream_async"),
     *("rpc_call", "rpc_cast", "rpc_multicall", "node", "nodes", "connect", "disconnect", "ping"),
     *("monitor_nodes", "NodeEvent"),
