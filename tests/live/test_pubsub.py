@@ -115,8 +115,8 @@ def test_killed_worker_leaves_no_subscription(start: Start) -> None:
     """After kill -9 of a worker its subscriptions are gone."""
     site = start("apps.pubsub_cases:application", "--workers", "2", "--threads", "2")
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(site.get, "/wait?killed")
-        wait_until(lambda: ask(site, "count", "killed-other") == 0, "the site serves")
+        waiting = pool.submit(site.get, "/wait_for_end?killed")
+        wait_until(partial(counts, site, "killed", 1), "subscribed")
         for pid in site.worker_pids():
             os.kill(pid, signal.SIGKILL)
         assert waiting.result(30)[0] == 502

@@ -230,7 +230,7 @@ document_default({value, Value}) -> ["`", show(Value), "`"];
 document_default({derived, _, Text}) -> Text.
 
 %% @doc One sentence for people, UTF-8: what is wrong, and what to do.
--spec format_error(reason()) -> binary().
+-spec format_error(reason() | term()) -> binary().
 format_error(Reason) ->
     iolist_to_binary(sentence(Reason)).
 
@@ -245,7 +245,10 @@ sentence({unknown_option, Key, {did_you_mean, none}}) ->
 sentence({unknown_option, Key, {did_you_mean, Nearest}}) ->
     ["There is no option ", show(Key), "; did you mean ", atom_to_list(Nearest), "?"];
 sentence({bad_options, Value, Text}) ->
-    ["The options are wrong: ", Text, ", got ", show(Value), "."].
+    ["The options are wrong: ", Text, ", got ", show(Value), "."];
+sentence(Reason) ->
+    %% A process below that crashed: its log says more.
+    ["The start failed: ", show(Reason), "."].
 
 %% Cut short: the value can be anything. As UTF-8, so that the result is iodata.
 show(Value) ->

@@ -268,7 +268,13 @@ prop_distance() ->
 sentence(Reason) ->
     Sentence = iolist_to_binary(hornbeam_options:format_error(Reason)),
     ?assert(is_list(unicode:characters_to_list(Sentence))),
+    %% Not the one for whatever has none of its own.
+    ?assertEqual(nomatch, string:find(Sentence, "The start failed")),
     Sentence.
+
+any_other_reason_test() ->
+    Reason = {shutdown, {failed_to_start_child, pool, undef}},
+    ?assertMatch(<<"The start failed: ", _/binary>>, hornbeam_options:format_error(Reason)).
 
 name(Key, Value) ->
     lists:flatten(io_lib:format("~tp ~tp", [Key, Value])).
