@@ -30,14 +30,16 @@ end_per_suite(Config) ->
 
 %%% Nodes and requests
 
-do_start_node() ->
+do_start_node() -> do_start_node([]).
+
+do_start_node(Flags) ->
     {ok, Peer, Name} = peer:start(#{
         name => peer:random_name(),
         host => "localhost",
         connection => standard_io,
         args => ["-pa" | code:get_path()] ++
             ["-setcookie", "rpc_suite", "-kernel", "logger_level", "none",
-                "-kernel", "net_ticktime", integer_to_list(?TICK)]
+                "-kernel", "net_ticktime", integer_to_list(?TICK) | Flags]
     }),
     Os = peer:call(Peer, os, getpid, []),
     %% What is called has to be there: nothing loads code while a node is about to be stopped.
@@ -47,8 +49,10 @@ do_start_node() ->
 do_stop_node(#{peer := Peer}) -> peer:stop(Peer).
 
 %% A node for one case that ends it, in whatever way.
-do_with_node(Fun) ->
-    #{peer := Peer, os := Os} = Node = do_start_node(),
+do_with_node(Fun) -> do_with_node([], Fun).
+
+do_with_node(Flags, Fun) ->
+    #{peer := Peer, os := Os} = Node = do_start_node(Flags),
     true = unlink(Peer),
     try
         Fun(Node)
@@ -127,6 +131,14 @@ own_node(Config) ->
     ?assertEqual(<<"\"ok\": [\"", Other/binary, "\"]">>, do_ask(Config, "nodes", [])),
     do_says(do_ask(Config, "rpc_call", [Home, <<"erlang">>, <<"error">>, [<<"x">>]]),
         "RemoteError.*'error'.*x").
+
+hidden_nodes(Config) ->
+    doc("A hidden node is called like any other; nodes() has it when it is asked for those, too."),
+    do_with_node(["-hidden"], fun(#{text := Text} = Node) ->
+        ?assertEqual(<<"\"ok\": 7">>, do_call(Config, Node, <<"echo">>, [7])),
+        ?assertEqual(nomatch, binary:match(do_ask(Config, "nodes", []), Text)),
+        ?assertNotEqual(nomatch, binary:match(do_ask(Config, "all_nodes", []), Text))
+    end).
 
 failures_of_functions(Config) ->
     doc("An error, an exit, a throw, a killed process and a function that is not there are "

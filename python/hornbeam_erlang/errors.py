@@ -97,7 +97,8 @@ class RemoteError(HornbeamError):
     """The Erlang code that was called failed, or answered `{error, Reason}`.
 
     Attributes:
-        class_: `error`, `exit` or `throw`; `return` for an answer `{error, Reason}`.
+        class_: `error`, `exit` or `throw`; `return` for an answer `{error, Reason}`; `refused` for
+            what an option of the node does not allow, which `reason` names.
         reason: the reason term.
         stack: the Erlang stack trace as text, empty where there is none.
     """

@@ -148,6 +148,7 @@ def unwatch():
 
 
 OPERATIONS = {
+    "all_nodes": lambda: hornbeam_erlang.nodes(hidden=True),
     "multicall": multicall,
     "connect": connect,
     "ping": ping,
