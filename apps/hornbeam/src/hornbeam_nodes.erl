@@ -123,11 +123,18 @@ tell(_, _, true, _) ->
 tell(Event, Node, false, Info) ->
     IsHidden = proplists:get_value(node_type, Info) =:= hidden,
     Reason = reason(proplists:get_value(nodedown_reason, Info, '')),
-    What = maps:get(Event, #{nodeup => node_connected, nodedown => node_disconnected}),
-    ?LOG_NOTICE(#{what => What, node => Node, reason => Reason}, #{domain => [hornbeam, nodes]}),
+    ok = log(Event, Node, Reason),
     Text = atom_to_binary(Node),
     _ = hornbeam_pubsub:announce(channel(), {atom_to_binary(Event), Text, IsHidden, Reason}),
     ok.
+
+log(nodeup, Node, _) ->
+    ?LOG_NOTICE(#{what => node_connected, node => Node}, #{domain => [hornbeam, nodes]});
+log(nodedown, Node, Reason) ->
+    ?LOG_NOTICE(
+        #{what => node_disconnected, node => Node, reason => Reason},
+        #{domain => [hornbeam, nodes]}
+    ).
 
 reason(Reason) when is_atom(Reason) -> atom_to_binary(Reason);
 reason(Reason) ->
