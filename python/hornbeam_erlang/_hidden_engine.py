@@ -13,7 +13,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from ._distribution_connection import Event
@@ -41,7 +41,7 @@ class Settings:
     """What a node was asked to be; see `Node`."""
 
     name: str
-    cookie: str
+    cookie: str = field(repr=False)
     listen: bool
     host: str | None
     port: int
@@ -130,7 +130,7 @@ class Engine:
         if settings.listen:
             await self._listen()
         if settings.listen and settings.epmd:
-            self._registered = await register(self._local_name(), self.port)
+            self._registered = await register(self._local_name(), self.port, start=True)
             creation = self._registered.creation
             self._keeper = self.loop.create_task(self._stay_registered())
         self.core = Core(settings.name, creation, self.peers.connect)
@@ -167,7 +167,7 @@ class Engine:
             log.warning("EPMD is gone; %s registers again", self._settings.name)
             while True:
                 try:
-                    self._registered = await register(self._local_name(), self.port)
+                    self._registered = await register(self._local_name(), self.port, start=False)
                     break
                 except (OSError, TimeoutError) as exc:
                     log.warning("%s is not registered: %s", self._settings.name, exc)

@@ -55,23 +55,26 @@ class Registered:
                 pass
         except OSError:
             return
+        finally:
+            self.close()
 
     def close(self) -> None:
         self._writer.close()
 
 
-async def register(name: str, port: int) -> Registered:
-    """Registers a hidden node, with an EPMD that is started if there is none.
+async def register(name: str, port: int, *, start: bool) -> Registered:
+    """Registers a hidden node.
 
     Args:
         name: without the host.
         port: where the node listens.
+        start: whether an EPMD is started if there is none.
 
     Raises:
         NotConnected: there is no EPMD.
         DistributionError: the name is taken.
     """
-    reader, writer = await _local()
+    reader, writer = await _local(start)
     try:
         writer.write(epmd.alive(name, port))
         data = b""
@@ -87,10 +90,12 @@ async def register(name: str, port: int) -> Registered:
     return Registered(reply.creation, reader, writer)
 
 
-async def _local() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _local(start: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
         return await asyncio.open_connection("127.0.0.1", epmd_port())
     except OSError:
+        if not start:
+            raise
         _start()
     try:
         async with asyncio.timeout(START):

@@ -13,6 +13,7 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from . import codec
@@ -21,7 +22,7 @@ from ._distribution_events import SpawnRequest
 from ._hidden_calls import python_error
 from ._hidden_core import Core, Wire, encoded
 from ._hidden_servers import parse_request, reply
-from ._hidden_waits import awaiting
+from ._hidden_waits import Operation, awaiting
 from ._tracebacks import format_exception
 from .errors import HornbeamError, TermError
 from .terms import Atom, Pid, Ref
@@ -163,26 +164,35 @@ class Functions:
             self._start(awaiting(answer, REPLY, "reply"))
 
     def _ask_rex(self, message: bytes) -> None:
-        """`rex`: {call, M, F, A, GroupLeader}, {cast, …}."""
+        """`rex`: {call, M, F, A, GroupLeader}, {cast, …}; {Pid, {call, …}} of C nodes."""
         request = _request(message)
         if request is None:
             return
         kind, caller, asked = request
         if kind == "call" and (_is(asked, "call", 5) or _is(asked, "block_call", 5)):
-            self._start(self._old_call(caller, asked[1:4]))
+            answer = partial(reply, self._core, self._rex, caller)
+            self._start(self._old_call(answer, asked[1:4]))
         elif kind == "cast" and _is(asked, "cast", 5):
             self._start(self._cast(list(asked[1:4])))
+        elif _is_c_node(asked):
+            answer = partial(self._tell_c_node, asked[0])
+            self._start(self._old_call(answer, asked[1][1:4]))
 
-    async def _old_call(self, caller: Any, entry: tuple[Any, ...]) -> None:
+    def _tell_c_node(self, pid: Pid, value: object) -> Operation[None]:
+        return self._core.send(self._rex.pid, pid, (Atom("rex"), value))
+
+    async def _old_call(
+        self, answer: Callable[[object], Operation[None]], entry: tuple[Any, ...]
+    ) -> None:
         kind, value = await self._run(*entry)
         if kind == "error":
             value = (_BAD, (_EXIT, value))
         try:
             try:
-                await awaiting(reply(self._core, self._rex, caller, value), REPLY, "reply")
+                await awaiting(answer(value), REPLY, "reply")
             except TermError as exc:
                 failed = (_BAD, (_EXIT, python_error(exc, "")))
-                await awaiting(reply(self._core, self._rex, caller, failed), REPLY, "reply")
+                await awaiting(answer(failed), REPLY, "reply")
         except HornbeamError as exc:
             log.info("the reply to a call by rpc was not taken: %s", exc)
 
@@ -199,6 +209,11 @@ def _request(message: bytes) -> tuple[str, Any, Any] | None:
         return parse_request(codec.decode(message))
     except TermError:
         return None
+
+
+def _is_c_node(value: Any) -> bool:
+    pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Pid)
+    return pair and _is(value[1], "call", 5)
 
 
 def _is(value: Any, name: str, size: int) -> bool:

@@ -124,6 +124,8 @@ class Node:
         Args:
             timeout: seconds for what was sent to leave.
         """
+        if self._engine is not None and self._engine.is_own_thread():
+            raise RuntimeError("stop would wait for the node's event loop in it; use Node.aio.stop")
         engine, self._engine = self._engine, None
         if engine is not None and engine.owner == os.getpid():
             engine.stop(timeout)
