@@ -27,15 +27,22 @@ new(Window) ->
 
 %% @doc A piece of the body, those that lie behind it in the mailbox, and the first event of the
 %% exchange that is no piece, if it is there: where a worker is faster than the node, one write
-%% takes what has come together. Credit bounds it.
+%% takes what has come together. Credit bounds it. A failure, which is the last event, is put back:
+%% request hooks, in front of the stream, must see it come.
 -spec gather(hornbeam_exchanges:to(), pid(), hornbeam_wire:exchange_id(), Data :: iodata()) ->
     {iodata(), none | {event, hornbeam_exchanges:event()}}.
 gather(To, Worker, Id, Data) ->
     receive
         {To, {hornbeam, Worker, Id, {data, More}}} -> gather(To, Worker, Id, [Data | More]);
-        {To, {hornbeam, Worker, Id, Event}} -> {Data, {event, Event}}
+        {To, {hornbeam, Worker, Id, Event}} -> {Data, behind(To, Worker, Id, Event)}
     after 0 -> {Data, none}
     end.
+
+behind(To, Worker, Id, Event) when element(1, Event) =:= abort; element(1, Event) =:= failed ->
+    self() ! {To, {hornbeam, Worker, Id, Event}},
+    none;
+behind(_, _, _, Event) ->
+    {event, Event}.
 
 %% @doc N bytes were handed to Cowboy. Credit goes back in quarters of the window, not per piece,
 %% and when the bytes have left: Cowboy's sending blocks until the kernel has taken them, so a

@@ -34,6 +34,18 @@ gather_test() ->
         ]
     ).
 
+%% A failure behind a piece comes by the door: request hooks look at what comes by it.
+gather_leaves_failures_test() ->
+    lists:foreach(
+        fun(Failure) ->
+            [tell(7, Event) || Event <- [{data, <<"b">>}, Failure]],
+            {Data, none} = gather(7, <<"a">>),
+            ?assertEqual(<<"ab">>, iolist_to_binary(Data)),
+            ?assertEqual([{?TO, {hornbeam, self(), 7, Failure}}], mailbox())
+        end,
+        [{abort, <<"E">>, <<"text">>}, {failed, timeout}, {failed, worker_gone}]
+    ).
+
 %% What is for another exchange, another stream or the connection stays where it is.
 gather_leaves_the_rest_test() ->
     Others = [
