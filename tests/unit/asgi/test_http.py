@@ -338,18 +338,21 @@ def test_application_that_does_not_look_is_cancelled(start: Start) -> None:
     began = monotonic()
     node.cancel(ident)
     assert node.expect(ABORT)[1:3] == (ident, b"cancelled")
-    assert 0.8 < monotonic() - began < 3
+    assert 0.8 < monotonic() - began < 10
     assert noted(node) == ["cancelled"]
 
 
 def test_timeout_cancels_at_once(start: Start) -> None:
     """A request whose time is over is cancelled at once."""
     node = start()
-    ident = begun(node, "/ignores")
-    began = monotonic()
-    node.cancel(ident, b"timeout")
-    assert node.expect(ABORT)[1:3] == (ident, b"cancelled")
-    assert monotonic() - began < 0.5
+    quickest = 60.0
+    for _ in range(3):  # a machine under load is slow, but not three times
+        ident = begun(node, "/ignores")
+        began = monotonic()
+        node.cancel(ident, b"timeout")
+        assert node.expect(ABORT)[1:3] == (ident, b"cancelled")
+        quickest = min(quickest, monotonic() - began)
+    assert quickest < 0.9  # one that leaves by itself gets a second
 
 
 def test_disconnect_after_the_response(start: Start) -> None:

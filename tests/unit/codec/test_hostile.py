@@ -139,7 +139,7 @@ def test_colliding_keys_take_no_time(codec: Codec) -> None:
     start = time.perf_counter()
     with pytest.raises(TermError, match="same hash"):
         codec.decode(data)
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 20  # else it would be minutes
 
 
 @twins

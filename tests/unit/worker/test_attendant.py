@@ -37,11 +37,11 @@ def wait_started(node: Node, ident: int) -> None:
 
 def test_beat_when_idle() -> None:
     """An idle worker sends BEAT once per heartbeat."""
+    start = monotonic()
     with Node(APPLICATION, {b"heartbeat": 100}) as node:
-        start = monotonic()
-        for _ in range(4):
+        for _ in range(8):
             assert node.receive(beats=True)[0] == BEAT
-        assert 0.3 <= monotonic() - start < 2.0
+        assert 0.7 <= monotonic() - start < 20
 
 
 @pytest.mark.parametrize("how", ["gate", "spin"])
@@ -61,7 +61,7 @@ def test_beat_while_the_application_runs(gate: Gate, how: str, tmp_path: Path) -
 
 def test_no_beat_while_it_talks() -> None:
     """A worker that answers all the time sends no BEAT besides."""
-    with Node(APPLICATION, {b"heartbeat": 500}) as node:
+    with Node(APPLICATION, {b"heartbeat": 1000}) as node:
         start = monotonic()
         while monotonic() - start < 1.5:
             node.request("/quick")
