@@ -263,7 +263,7 @@ def test_node_that_is_stuck() -> None:
             thread.start()
         time.sleep(0.5)
         begin = time.monotonic()
-        node.stop(1.0)
+        node.stop(0.3)
         took = time.monotonic() - begin
         for thread in threads:
             thread.join(60)
