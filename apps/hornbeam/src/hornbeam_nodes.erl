@@ -36,8 +36,9 @@ is_in_reach(_) ->
         true ->
             true;
         false ->
-            {false, <<"this node has no name, so that it is part of no cluster: start it with "
-                "hornbeam --sname NAME@HOST (or --name; in Erlang erl -sname NAME)">>}
+            {false, <<"this node has no name, so that it is part of no cluster: start it by "
+                "hornbeam --sname NAME@HOST (or --name), in a program by start(name=...), in "
+                "Erlang by erl -sname NAME">>}
     end.
 
 %% @doc Why there may be no connection between the two nodes.
