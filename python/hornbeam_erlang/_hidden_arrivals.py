@@ -17,6 +17,7 @@ from ._distribution_connection import Encoded, Event
 from ._hidden_core import NOCONNECTION, NOPROC, Core, Wire
 from ._hidden_output import is_io_request, printed
 from ._hidden_process import ACTIVE, Process
+from ._hidden_terms import decoded
 from .errors import TermError
 from .terms import Atom, ImproperList, Pid, Ref
 
@@ -106,7 +107,7 @@ class Arrivals:
         """To the process of requests itself: replies of nodes without aliases; what functions that
         were called print, since it is their group leader."""
         try:
-            value = codec.decode(message)
+            value = decoded(message)
         except TermError:
             return
         if is_io_request(value):

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from . import codec
-from ._hidden_core import Core, Pending, Target, Wire, addressed, encoded, monitored
+from ._hidden_core import Core, Pending, Target, Wire, addressed, monitored
+from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation
 from .errors import HandlerError, NodeDown, NotRegistered, RemoteError
 from .terms import Atom, ImproperList, Pid, Ref
@@ -38,9 +39,9 @@ def call(core: Core, target: Target, request: object) -> Operation[Any]:
     demonitor = wire.core.demonitor(core.caller.pid, who, ref)
     kind, term = yield from _ask(core, node, wire, ref, data, demonitor)
     if kind == "down":
-        _fail(node, target, codec.decode(term))
+        _fail(node, target, decoded(term))
     wire.write(demonitor)
-    answer = codec.decode(term)
+    answer = decoded(term)
     if isinstance(answer, tuple) and len(answer) == 2:
         return answer[1]
     raise RemoteError("error", answer, "the reply is not {Tag, Reply}")
@@ -102,7 +103,7 @@ def rpc_call(
         ref, core.caller.pid, (_ERPC, "execute_call"), arguments, _MONITOR
     )
     kind, term = yield from _ask(core, node, wire, ref, data)
-    return _result(node, result, kind, codec.decode(term))
+    return _result(node, result, kind, decoded(term))
 
 
 def _result(node: str, result: Ref, kind: str, reason: Any) -> Any:

@@ -17,16 +17,15 @@ from ._distribution_connection import Encoded
 from ._distribution_signals import Signals
 from ._hidden_identifiers import Identifiers
 from ._hidden_process import ACTIVE, NORMAL, Process
+from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation
 from .errors import NodeDown, NotRegistered
 from .terms import Atom, Pid, Ref
 
-__all__ = ["Core", "Pending", "Target", "Wire", "encoded"]
+__all__ = ["Core", "Pending", "Target", "Wire"]
 
 Target: TypeAlias = "Pid | Ref | str | tuple[str, str]"
 """Whom a message is for: a process, an alias, a name on this node, a name on another node."""
-MAX_SIZE: Final = 64 * 1024 * 1024
-"""Bytes of a message at most."""
 NOPROC: Final = Encoded(codec.encode(Atom("noproc")))
 NOCONNECTION: Final = Encoded(codec.encode(Atom("noconnection")))
 MAILBOX: Final = 64 * 1024 * 1024
@@ -64,11 +63,6 @@ class Pending:
     def resolve(self, kind: str, term: bytes) -> None:
         if self.future.set_running_or_notify_cancel():
             self.future.set_result((kind, term))
-
-
-def encoded(term: object) -> Encoded:
-    """A value as an external term. Raises TermError."""
-    return term if type(term) is Encoded else Encoded(codec.encode(term, max_size=MAX_SIZE))
 
 
 class Core:
@@ -144,7 +138,7 @@ class Core:
                 del self.names[name]
             links = [to for to, state in process.links.items() if state == ACTIVE]
             watchers, monitors = list(process.watchers.items()), list(process.monitors.items())
-        process.mailbox.close(f"the process has ended: {codec.decode(why)!r}")
+        process.mailbox.close(f"the process has ended: {decoded(why)!r}")
         for to in links:
             self.tell(to.node, lambda signals, to=to: signals.exit(process.pid, to, why))
         for ref, (watcher, target) in watchers:

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from . import codec
 from ._distribution_connection import Encoded
 from ._distribution_events import SpawnRequest
 from ._hidden_calls import python_error
-from ._hidden_core import Core, Wire, encoded
+from ._hidden_core import Core, Wire
 from ._hidden_servers import parse_request, reply
+from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation, awaiting
 from ._tracebacks import format_exception
 from .errors import HornbeamError, TermError
@@ -110,7 +110,7 @@ class Functions:
             self._refuse(wire, request, Atom("notsup"))
             return
         try:
-            arguments = codec.decode(request.arguments)
+            arguments = decoded(request.arguments)
         except TermError as exc:
             log.warning("a call of another node has arguments that Python cannot hold: %s", exc)
             self._refuse(wire, request, Atom("badarg"))
@@ -206,7 +206,7 @@ def _runs_in(loop: asyncio.AbstractEventLoop) -> bool:
 
 def _request(message: bytes) -> tuple[str, Any, Any] | None:
     try:
-        return parse_request(codec.decode(message))
+        return parse_request(decoded(message))
     except TermError:
         return None
 

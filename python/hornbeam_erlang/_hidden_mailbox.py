@@ -12,7 +12,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any
 
-from . import codec
+from ._hidden_terms import decoded
 from ._hidden_waits import Operation
 from .errors import NotConnected
 
@@ -82,7 +82,7 @@ class Mailbox:
             except BaseException:
                 self._give_back(waiter)
                 raise
-        return codec.decode(message)
+        return decoded(message)
 
     def _take(self) -> bytes | None:
         """The next message if it is there."""

@@ -17,8 +17,9 @@ from typing import Any, Final, TypeAlias
 
 from ._hidden_arrivals import reference
 from ._hidden_calls import python_error
-from ._hidden_core import Core, encoded
+from ._hidden_core import Core
 from ._hidden_process import Process
+from ._hidden_terms import encoded
 from ._hidden_waits import Operation, awaiting, blocking
 from ._tracebacks import format_exception
 from .errors import HornbeamError, NodeDown, NotConnected, TermError

@@ -207,6 +207,22 @@ def test_a_node_that_is_started_again(beam: Beam) -> None:
     assert node.nodes is not None
 
 
+def test_what_was_sent_before_the_end_arrives(beam: Beam, node: Node) -> None:
+    """A node that stops has sent everything first."""
+    node.call(("peer", beam.name), Atom("casts"), LONG)
+    with python() as short:
+        for number in range(2000):
+            short.cast(("peer", beam.name), number, LONG)
+    got: list[int] = []
+
+    def all_there() -> bool:
+        got.extend(node.call(("peer", beam.name), Atom("casts"), LONG))
+        return len(got) >= 2000
+
+    eventually(all_there, "all messages are there")
+    assert got == list(range(2000))
+
+
 def test_signs_of_life() -> None:
     """Two nodes that are silent stay connected; one that is stopped is noticed by either side."""
     beam = Beam("-kernel", "net_ticktime", "4")

@@ -99,6 +99,16 @@ def test_large_messages(node: Node, beam: Beam, size: int) -> None:
     assert node.call(("peer", beam.name), (Atom("echo"), data), LONG) == data
 
 
+def test_the_largest_message(node: Node, beam: Beam) -> None:
+    """More than what a value is elsewhere (32 MiB) arrives; more than 64 MiB is not sent."""
+    size = 40 << 20
+    with node.process() as process:
+        erlang(node, beam, "large", process.pid, size)
+        assert len(process.receive(LONG)) == size
+        with pytest.raises(TermError, match="larger than"):
+            process.send(("peer", beam.name), bytes(64 << 20))
+
+
 def test_large_messages_of_many_processes_in_turns(node: Node, beam: Beam) -> None:
     """Fragments of several senders come mixed; each message is put together from its own."""
     with node.process() as process:
