@@ -120,6 +120,7 @@ def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:
         "timeout": arguments.timeout,
         "max_connections": arguments.max_connections,
         **tls_options(arguments),
+        "cluster": _command_cluster.cluster_option(arguments),
         **_command_options.given(arguments),
         "pythonpath": [os.path.abspath(arguments.app_dir)],
         "python": sys.executable if arguments.venv is None else None,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of the command that make its node one of a cluster: its name, what it listens on for
-other nodes, its cookie.
+other nodes, its cookie, whom it joins.
 
 Runs in: the process of the command (`_command`). Without a name the node is not distributed, and
 every other option here is refused.
@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from . import _cookie
+from .terms import Atom
 
 # No EPMD and no name: nothing is started, nobody can connect.
 NOT_DISTRIBUTED = ("-start_epmd", "false")
@@ -27,6 +28,8 @@ NODE = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9_.:-]+")
 # The options that a node without a name has no use for.
 NAMED_ONLY = (
     "cookie_file",
+    "join",
+    "join_dns",
     "dist_interface",
     "dist_port",
     "dist_ports",
@@ -51,6 +54,8 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="made with a random cookie if missing (~/.erlang.cookie)",
     )
+    add("--join", action="append", type=node_name, metavar="NAME@HOST", help="a node to connect to")
+    add("--join-dns", metavar="HOST", help="a name whose addresses, or SRV targets, are nodes")
     add("--dist-interface", type=address, metavar="ADDRESS", help="where other nodes connect")
     ports = group.add_mutually_exclusive_group()
     ports.add_argument("--dist-ports", type=ports_of, metavar="MIN-MAX", help="ports for that")
@@ -123,6 +128,12 @@ def check(command: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 def is_distributed(arguments: argparse.Namespace) -> bool:
     """Whether the node is one of a cluster."""
     return arguments.name is not None or arguments.sname is not None
+
+
+def cluster_option(arguments: argparse.Namespace) -> dict[Atom, object] | None:
+    """The node's option `cluster`, None when it joins nobody."""
+    given = {"nodes": arguments.join, "dns": arguments.join_dns}
+    return {Atom(key): value for key, value in given.items() if value is not None} or None
 
 
 def distribution_flags(arguments: argparse.Namespace) -> list[str]:

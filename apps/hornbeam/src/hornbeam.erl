@@ -31,6 +31,7 @@
     | hornbeam_certificates:reason()
     | {listen, Address :: binary(), inet:posix() | term()}
     | boot_timeout
+    | {not_distributed, Option :: atom()}
     | stopped
     | term().
 
@@ -46,7 +47,13 @@ start(AppSpec) ->
 start(AppSpec, Options) ->
     _ = application:load(hornbeam),
     case hornbeam_options:check(AppSpec, Options, application:get_all_env(hornbeam)) of
-        {ok, Config} -> start_python(Config);
+        {ok, Config} -> start_in_cluster(Config);
+        {error, _} = Error -> Error
+    end.
+
+start_in_cluster(Config) ->
+    case hornbeam_cluster_options:is_possible(Config) of
+        ok -> start_python(Config);
         {error, _} = Error -> Error
     end.
 
@@ -117,6 +124,7 @@ configure(Config) ->
     ok = hornbeam_cache_server:configure(Config),
     ok = hornbeam_pubsub_registry:configure(Config),
     ok = hornbeam_rpc_allow:set(maps:get(rpc_allow, Config)),
+    ok = hornbeam_cluster_join:configure(maps:get(cluster, Config)),
     hornbeam_tasks:configure(Config).
 
 %% Whoever stopped this start meanwhile left nothing of it; what is there now is somebody else's.
@@ -230,6 +238,7 @@ stop_all() ->
 stop_children() ->
     _ = hornbeam_listeners_sup:stop_listener(?NAME),
     ok = hornbeam_tls:close(?NAME),
+    ok = hornbeam_cluster_join:configure(hornbeam_cluster_options:none()),
     hornbeam_pools_sup:stop_pool(?NAME).
 
 %% @doc What is served where, and the state of queue and workers.
@@ -327,6 +336,9 @@ format_error({worker_error, Name, Text}) ->
     ["the worker gave the connection up: ", Name, ": ", Text];
 format_error({ledger, Path, Reason}) ->
     ["cannot create ", Path, ": ", posix(Reason)];
+format_error({not_distributed, Option}) ->
+    ["the option ", atom_to_list(Option), " names other nodes, and this node has no name: start it "
+        "with hornbeam --name NAME@HOST (or --sname; in Erlang erl -name NAME@HOST)"];
 format_error(stopped) ->
     "the application was stopped while it was being loaded";
 format_error(boot_timeout) ->

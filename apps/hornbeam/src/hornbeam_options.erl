@@ -59,6 +59,7 @@
     task_result_ttl := pos_integer(),
     task_limit := pos_integer(),
     rpc_allow := hornbeam_rpc_allow:allowed(),
+    cluster := hornbeam_cluster_options:cluster(),
     %% Modules that Erlang code may call as ErlPort does.
     erlport := [binary()],
     pythonpath := [binary()],
@@ -91,6 +92,7 @@
     task_limit := pos_integer(),
     rpc_allow := hornbeam_rpc_allow:allowed(),
     remote_clients := non_neg_integer(),
+    cluster := hornbeam_cluster_options:cluster(),
     _ => _
 }.
 

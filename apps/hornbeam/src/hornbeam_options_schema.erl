@@ -184,7 +184,11 @@ rpc() ->
             "What `rpc_call` and its relatives may call: `all`, `none`, or a list of `Module`, "
             "`{Module, Function}`, `{Module, Function, Node}`, where `*` in a text stands for "
             "anything: `[logger, {\"ml_*\", predict, \"*@gpu-1\"}]`. Nodes that no rule "
-            "allows cannot be connected either.")
+            "allows cannot be connected either."),
+        row(cluster, cluster, #{}, "",
+            "Whom this node connects to, again and again: `#{nodes => ['a@host', ...], "
+            "dns => \"name\", basename => \"hornbeam\", interval => 5000}`, see "
+            "[clusters](docs/guides/cluster.md).")
     ].
 
 python() ->

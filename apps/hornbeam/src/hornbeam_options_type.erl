@@ -27,6 +27,7 @@
     | rpc_allow
     %% Names and values, see hornbeam_labels.
     | labels
+    | cluster
     | bind.
 
 %% @doc The value in its one normal form: texts are UTF-8 binaries, an environment is an ordered
@@ -50,6 +51,7 @@ check(environment, Value) when is_list(Value) -> environment(Value, []);
 check(hooks, Value) when is_map(Value) -> hooks(Value);
 check(rpc_allow, Value) -> hornbeam_rpc_allow:check(Value);
 check(labels, Value) -> hornbeam_labels:check(Value);
+check(cluster, Value) -> hornbeam_cluster_options:check(Value);
 check(bind, Value) -> hornbeam_bind:check(Value);
 check(_, _) -> error.
 
@@ -73,6 +75,7 @@ expected(rpc_allow) ->
         "or text">>;
 expected(labels) ->
     <<"a map of at most 64 names and values, texts or integers of at most 255 bytes">>;
+expected(cluster) -> hornbeam_cluster_options:expected();
 expected(bind) -> <<"\"host:port\", \"[v6]:port\", a port, \"unix:/path\", or a list of these">>.
 
 shown_each(Atoms) -> [shown(Atom) || Atom <- Atoms].

@@ -29,6 +29,7 @@ defaults_test() ->
         cache_max_entries => 100000, cache_max_bytes => 268435456,
         pubsub_backlog => 1024, pubsub_backlog_bytes => 16777216, pubsub_backlog_age => 30000,
         task_result_ttl => 3600000, task_limit => 10000, rpc_allow => all,
+        cluster => #{nodes => [], dns => undefined, basename => undefined, interval => 5000},
         erlport => [], pythonpath => [<<".">>], python => undefined,
         venv => undefined, env => [], lifespan => auto, ssl => false,
         websocket_timeout => 60000, websocket_max_frame_size => 16777216,

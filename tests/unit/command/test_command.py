@@ -42,6 +42,10 @@ def options(*argv: str) -> dict[str, object]:
         (["--verify", "optional"], {"verify": Atom("optional")}),
         (["--ciphers", "A:B"], {"ciphers": "A:B"}),
         (["--tls-min-version", "1.3"], {"tls_min_version": Atom("tlsv1.3")}),
+        (
+            ["--sname", "a@b", "--join", "c@d", "--join", "e@f", "--join-dns", "x.example"],
+            {"cluster": {Atom("nodes"): ["c@d", "e@f"], Atom("dns"): "x.example"}},
+        ),
         ([], {}),
     ],
 )

@@ -34,6 +34,7 @@ OTHERS = {
     "verify": "--verify",
     "ciphers": "--ciphers",
     "tls_min_version": "--tls-min-version",
+    "cluster": "--join, --join-dns",
     "hooks": "Erlang functions",
 }
 
