@@ -73,10 +73,24 @@ connect(Peer, Other) ->
 sees(Peer, Others) ->
     lists:sort(call(Peer, erlang, nodes, [])) =:= lists:sort([name(Other) || Other <- Others]).
 
+%% @doc Send a signal; a node that is stopped does nothing any more when this returns.
 -spec signal(string(), peer()) -> ok.
 signal(Signal, {_, _, OsPid}) ->
     [] = os:cmd("kill -" ++ Signal ++ " " ++ OsPid),
+    Signal =:= "STOP" andalso hornbeam_case:await(fun() -> is_stopped(OsPid) end),
     ok.
+
+%% Each of its threads stops when it next runs.
+is_stopped(OsPid) ->
+    Files = filelib:wildcard("/proc/" ++ OsPid ++ "/task/*/stat"),
+    lists:all(fun(File) -> string:find(stat(File), ") T ") =/= nomatch end, Files).
+
+stat(File) ->
+    case file:read_file(File) of
+        {ok, Text} -> Text;
+        %% A thread that has ended meanwhile.
+        {error, _} -> <<") T ">>
+    end.
 
 %%% On the nodes
 

@@ -34,6 +34,7 @@ do_connect([A, B, C] = Peers) ->
     end).
 
 end_per_testcase(_, Config) ->
+    [signal("CONT", Peer) || Peer <- ?config(peers, Config)],
     _ = [call(Peer, ?MODULE, do_end_collectors, []) || Peer <- ?config(peers, Config)],
     ok.
 
