@@ -88,9 +88,10 @@ class ASGI:
         self._application = application
         self._config = config
         self._ready = ready
-        self._scopes = ScopeMaker(config.script_name, {})
+        self._scopes = ScopeMaker(config.script_name, {}, config.files)
         self._base = copy_context()
         HTTPCycle.runner = connection.runner
+        HTTPCycle.files = config.files
         self._calls = CallServer(connection, config.threads)
         self._streams = StreamServer(connection, self._calls)
 
@@ -106,7 +107,7 @@ class ASGI:
             await lifespan.startup()
         except LifespanFailed as exc:
             raise LoadError("lifespan_failed", str(exc)) from exc
-        self._scopes = ScopeMaker(config.script_name, lifespan.state)
+        self._scopes = ScopeMaker(config.script_name, lifespan.state, config.files)
         # What was loaded stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()

@@ -7,7 +7,7 @@ HEAD, DATA under credit, and END.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ._asgi_body import Body
 from ._asgi_cycle import Cycle, Event, event_type, out_of_order
@@ -59,6 +59,7 @@ class HTTPCycle(Cycle):
     is_head: bool
     has_trailers: bool
     trailers: dict[bytes, bytes]
+    files: ClassVar[bool] = True  # whether the node can send files of this machine
     length: int | None
     sent: int
 
@@ -220,6 +221,10 @@ class HTTPCycle(Cycle):
             start += len(piece)
 
     def _send_file(self, event: Event) -> None:
+        if not self.files:
+            raise RuntimeError(
+                "http.response.pathsend is no extension of this scope: send http.response.body"
+            )
         message = file_message(self.ident, event, self.length)
         if self._has_no_body():
             return self._end_without_body(None if message is None else message[4])

@@ -38,10 +38,12 @@ class ScopeMaker:
     Args:
         root_path: prefix the application is mounted under, empty or beginning with `/`.
         state: what the application kept at its startup; each scope gets a shallow copy.
+        files: whether the node can send files of this machine.
     """
 
-    def __init__(self, root_path: str, state: Mapping[str, Any]) -> None:
+    def __init__(self, root_path: str, state: Mapping[str, Any], files: bool = True) -> None:
         self._root_path = root_path
+        self._files = files
         self._state = dict(state)
         self._connections: dict[bytes, Bases] = {}
 
@@ -59,7 +61,7 @@ class ScopeMaker:
         scope["query_string"] = query
         scope["headers"] = fields(version, headers)
         scope["state"] = self._state.copy()
-        scope["extensions"] = http_extensions(version, headers)
+        scope["extensions"] = http_extensions(version, headers, self._files)
         return scope
 
     def websocket(self, message: Message) -> Scope:
@@ -105,11 +107,12 @@ def decode_path(path: bytes) -> str:
     return unquote_to_bytes(path).decode("utf-8", "replace")
 
 
-def http_extensions(version: bytes, headers: Mapping[bytes, bytes]) -> Extensions:
+def http_extensions(version: bytes, headers: Mapping[bytes, bytes], files: bool) -> Extensions:
     """What this request can be answered with beyond the standard; by HTTP version and client."""
+    extensions: Extensions = {"http.response.pathsend": {}} if files else {}
     if version == b"1.0":
-        return {"http.response.pathsend": {}}
-    extensions: Extensions = {"http.response.pathsend": {}, "http.response.early_hint": {}}
+        return extensions
+    extensions["http.response.early_hint"] = {}
     te = headers.get(b"te")
     if te is not None and b"trailers" in te.lower():
         extensions["http.response.trailers"] = {}

@@ -109,7 +109,7 @@ class Client:
 
     def _work(self) -> None:
         try:
-            _worker.work(self.hub, _no_requests)
+            _worker.work(self.hub, _worker.no_requests)
         except BaseException:  # what handlers raise is answered: this is a bug of ours
             log.exception("a thread that serves the node has failed")
             self._fail_of_ours()
@@ -197,10 +197,6 @@ class Client:
         _calls.disconnect(hub, FORKED)
         self._transport.close()
         _pubsub.disconnect(hub, (self._name, FORKED))
-
-
-def _no_requests(message: Message) -> None:
-    raise RuntimeError("a client serves no HTTP")
 
 
 _attached: Client | None = None

@@ -10,6 +10,8 @@ from typing import Any
 
 from ._wire import ProtocolError
 
+INTERFACES = ("wsgi", "asgi", "hooks", "client")
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -17,7 +19,8 @@ class Config:
 
     Attributes:
         app: what to load, for example `module:callable`.
-        interface: `wsgi` or `asgi`; `client` takes no exchanges, and has no `app`.
+        interface: `wsgi` or `asgi`; `hooks`, whose `app` is a module, and `client`, which has no
+            `app`, take no exchanges.
         pythonpath: directories to put in front of `sys.path`.
         threads: threads that run the application, >= 1.
         script_name: prefix the application is mounted under, empty or beginning with `/`.
@@ -31,6 +34,7 @@ class Config:
         lifespan: `auto` (when the application speaks it), `on` or `off`.
         lifespan_timeout: milliseconds for the startup, and for the shutdown.
         max_concurrent: exchanges the node opens at once, accepted WebSockets not counted.
+        files: whether the node can send files of this machine; for both.
         erlport: whether instances of `hornbeam_erlport` may drive this worker; for both.
     """
 
@@ -49,6 +53,7 @@ class Config:
     lifespan_timeout: int = 30000
     max_concurrent: int = 1000
     erlport: bool = False
+    files: bool = True
 
 
 def parse_config(config: dict[Any, Any]) -> Config:
@@ -58,7 +63,7 @@ def parse_config(config: dict[Any, Any]) -> Config:
     """
     return Config(
         app=_get(config, b"app", "a UTF-8 binary", _text),
-        interface=_get(config, b"interface", *_one_of("wsgi", "asgi", "client"), b"wsgi"),
+        interface=_get(config, b"interface", *_one_of(*INTERFACES), b"wsgi"),
         pythonpath=_get(config, b"pythonpath", "a list of binaries", _paths, []),
         threads=_get(config, b"threads", "an integer 1..1024", _between(1, 1024), 1),
         script_name=_get(config, b"script_name", "a UTF-8 binary", _text, b""),
@@ -72,6 +77,7 @@ def parse_config(config: dict[Any, Any]) -> Config:
         lifespan_timeout=_get(config, b"lifespan_timeout", *_MILLISECONDS, 30000),
         max_concurrent=_get(config, b"max_concurrent", *_CONCURRENT, 1000),
         erlport=_get(config, b"erlport", "true or false", _flag, False),
+        files=_get(config, b"files", "true or false", _flag, True),
     )
 
 

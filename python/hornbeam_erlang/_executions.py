@@ -8,12 +8,15 @@ handler; arguments and results pass it as they are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from typing import Any
+from collections.abc import AsyncGenerator, Generator, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from . import _streams
 from ._operations import DEFAULT_TIMEOUT_MS, Request, unchanged
 from ._timeouts import chosen
+
+Labels: TypeAlias = Mapping[str, str | int]
 
 EXECUTE_TIMEOUT_MS = 30000
 TASK_TIMEOUT_MS = 3600000
@@ -41,7 +44,9 @@ def call(name: str, /, *args: Any) -> Request[Any]:
     return Request("call", [name, list(args)], {}, unchanged, timeout_ms, what)
 
 
-def execute(app_path: str, action: str, /, *args: Any, **kwargs: Any) -> Request[Any]:
+def execute(
+    app_path: str, action: str, /, *args: Any, labels: Labels | None = None, **kwargs: Any
+) -> Request[Any]:
     """Executes `action` of the handler that is registered as `app_path` and waits for its result.
 
     The handler may live in this worker, in another one, or in Erlang; one in this worker can be
@@ -51,6 +56,8 @@ def execute(app_path: str, action: str, /, *args: Any, **kwargs: Any) -> Request
     Args:
         app_path: the handler's path. action: what it is to do.
         args, kwargs: for the handler; values with an Erlang term.
+        labels: that whoever runs it must have, for example `{"gpu": 1}`: workers on other machines
+            that were attached with them (`hornbeam-worker --label gpu=1`).
 
     Raises:
         NotRegistered: nobody has that path. HandlerError: the handler raised. RemoteError: an
@@ -59,10 +66,31 @@ def execute(app_path: str, action: str, /, *args: Any, **kwargs: Any) -> Request
     """
     timeout_ms = chosen(EXECUTE_TIMEOUT_MS)
     what = f"execute({app_path!r}, {action!r})"
-    return Request(f"execute/{app_path}", [action, *args], kwargs, unchanged, timeout_ms, what)
+    service = f"execute{_target(app_path, labels)}"
+    return Request(service, [action, *args], kwargs, unchanged, timeout_ms, what)
 
 
-def execute_async(app_path: str, action: str, /, *args: Any, **kwargs: Any) -> Request[str]:
+def _target(app_path: str, labels: Labels | None) -> str:
+    """The end of the name of a service: whose handler of `app_path` may be chosen."""
+    if not labels:
+        return f"/{app_path}"
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"labels is {labels!r}, expected a dict of names to values")
+    pairs = (f"{_quoted(name)}={_quoted(value)}" for name, value in labels.items())
+    return f"?{'&'.join(pairs)}/{app_path}"
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if not isinstance(value, str | int):
+        raise TypeError(f"labels: expected texts and integers, got {value!r}")
+    return quote(str(value), safe="")
+
+
+def execute_async(
+    app_path: str, action: str, /, *args: Any, labels: Labels | None = None, **kwargs: Any
+) -> Request[str]:
     """Starts `action` in the background and returns the id of the task at once.
 
     The task goes on when the request that started it is over. It may take an hour, or what
@@ -73,7 +101,8 @@ def execute_async(app_path: str, action: str, /, *args: Any, **kwargs: Any) -> R
         TermError: an argument cannot be sent. What the handler raises, `await_result` raises.
     """
     timeout_ms = chosen(TASK_TIMEOUT_MS)
-    return Request(f"task/{timeout_ms}/{app_path}", [action, *args], kwargs, unchanged)
+    service = f"task/{timeout_ms}{_target(app_path, labels)}"
+    return Request(service, [action, *args], kwargs, unchanged)
 
 
 def await_result(task_id: str, timeout_ms: int = 30000) -> Request[Any]:
@@ -89,7 +118,9 @@ def await_result(task_id: str, timeout_ms: int = 30000) -> Request[Any]:
     return Request("await_result", [task_id], {}, unchanged, timeout_ms)
 
 
-def stream(app_path: str, action: str, /, *args: Any, **kwargs: Any) -> Generator[Any, None, None]:
+def stream(
+    app_path: str, action: str, /, *args: Any, labels: Labels | None = None, **kwargs: Any
+) -> Generator[Any, None, None]:
     """The items that `action` of a handler yields, as they come.
 
     The handler gives a generator, an async generator, an iterator or a list; it is never more than
@@ -99,26 +130,27 @@ def stream(app_path: str, action: str, /, *args: Any, **kwargs: Any) -> Generato
     Raises: as `execute`, from the first `next` on; after the items that came before the failure.
     """
     timeout_ms = chosen(EXECUTE_TIMEOUT_MS)
-    return _streams.read(f"execute/{app_path}", [action, *args], kwargs, timeout_ms, "stream")
+    service = f"execute{_target(app_path, labels)}"
+    return _streams.read(service, [action, *args], kwargs, timeout_ms, "stream")
 
 
 def stream_async(
-    app_path: str, action: str, /, *args: Any, **kwargs: Any
+    app_path: str, action: str, /, *args: Any, labels: Labels | None = None, **kwargs: Any
 ) -> AsyncGenerator[Any, None]:
     """`stream` for async code: an async generator."""
-    return _read_async("stream_async", app_path, action, args, kwargs)
+    return _read_async("stream_async", _target(app_path, labels), action, args, kwargs)
 
 
 def stream_in_loop(
-    app_path: str, action: str, /, *args: Any, **kwargs: Any
+    app_path: str, action: str, /, *args: Any, labels: Labels | None = None, **kwargs: Any
 ) -> AsyncGenerator[Any, None]:
     """`aio.stream`."""
-    return _read_async("stream", app_path, action, args, kwargs)
+    return _read_async("stream", _target(app_path, labels), action, args, kwargs)
 
 
 def _read_async(
-    operation: str, app_path: str, action: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    operation: str, target: str, action: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> AsyncGenerator[Any, None]:
     timeout_ms = chosen(EXECUTE_TIMEOUT_MS)
-    service = f"execute/{app_path}"
+    service = f"execute{target}"
     return _streams.read_async(service, [action, *args], kwargs, timeout_ms, operation)

@@ -52,6 +52,8 @@ from ._wire import (
 DRAIN_POLL_SECONDS = 0.02  # a leader looks this often whether the last exchange has closed
 NODE_ERROR = "error_from_node"
 
+_OPENING = frozenset({OPEN, WEBSOCKET})
+
 # What a worker that runs applications in threads does not take.
 _UNSERVED = (WEBSOCKET, TEXT, BINARY, CLOSE)
 
@@ -90,7 +92,8 @@ class Hub(CallHub):
         ring: called after each packet; wakes the attendant if it sleeps.
         endings: what to call when an exchange ends, or a call of the node, by its negated id.
         is_running: whether code of that exchange or call still runs.
-        on_hook: called when a handler has been registered.
+        on_hook: called when a handler has been registered. on_ready: when the node was told that
+            the application serves.
         is_lost: whether the connection has ended, and with it every wait; of a client only.
         flush_soon: puts all that is queued on its way before the thread that reads waits again.
     """
@@ -105,6 +108,7 @@ class Hub(CallHub):
         self.is_running: Callable[[int], bool] = _always
         self.flush_soon: Callable[[], None] = self._flush_soon
         self._shared_ledger = False
+        self._announced = 0  # the node knows that exchanges up to this id may start
         self._cells = _ledger.private_ledger()
         self._fail = fail
         self._splitter = Splitter()
@@ -217,11 +221,22 @@ class Hub(CallHub):
             self.send((RETURN, [ident]))
             return False
         self.session.start(ident)
-        if not self._shared_ledger:
-            # The node must know before the application can do anything.
-            self.outbox.put((STARTED, ident))
-            self.flush()
+        if not self._shared_ledger and ident > self._announced:
+            self._announce(ident)
         return True
+
+    def _announce(self, ident: int) -> None:
+        """Tells the node, before the application can do anything, that exchange `ident` starts,
+        and with it those behind it: one write for all that have come together."""
+        with self.mutex:
+            opened = (
+                message[1] for message in reversed(tuple(self.work)) if message[0] in _OPENING
+            )
+            last: int = max(ident, next(opened, 0))
+        self.outbox.put((STARTED, last))
+        self.flush()
+        # Not before it is written: whoever sees it starts without another look.
+        self._announced = last
 
     def begin(self, ident: int) -> bool:
         """Enters exchange `ident` in the ledger and starts it; False when the node has taken it

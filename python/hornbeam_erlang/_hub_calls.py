@@ -47,6 +47,7 @@ class CallHub:
         self.helpers: list[PendingCall] = []
         self.abandoned: deque[tuple[int, PendingCall | AsyncCall]] = deque()
         self.on_hook: Callable[[], None] = nobody
+        self.on_ready: Callable[[], None] = nobody
         self.is_lost = False
 
     def send(self, message: Message, size: int = 0) -> None:

@@ -31,6 +31,14 @@ class LoadError(Exception):
         self.text = text
 
 
+def load_module(name: str) -> None:
+    """Imports a module that registers handlers.
+
+    Raises: LoadError.
+    """
+    _import(name)
+
+
 def load(specification: str) -> Callable[..., Any]:
     """The callable that `specification` names.
 

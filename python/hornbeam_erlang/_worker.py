@@ -24,7 +24,7 @@ from ._attendant import Attendant
 from ._config import Config, parse_config
 from ._hub import NODE_ERROR, Hub
 from ._leader import Waiter
-from ._loader import LoadError, load
+from ._loader import LoadError, load, load_module
 from ._logging import install_fallback
 from ._transport import EXIT_PROTOCOL, Transport, end_process
 from ._version import __version__
@@ -48,13 +48,25 @@ GREETING_SECONDS = 30.0  # the node sends HELLO and BOOT at once
 Serve: TypeAlias = Callable[[Message], None]
 
 
+def _nothing(hub: Hub) -> None:
+    """For who wants to know nothing of the connection."""
+
+
 def main() -> int:
     """Runs the worker on descriptors 3 and 4. Returns its exit status, once it has drained."""
+    return run(Transport())
+
+
+def run(transport: Transport, started: Callable[[Hub], None] = _nothing) -> int:
+    """Runs the worker on a connection. Returns its exit status, once it has drained.
+
+    Args: started: called when the connection is there, before anything is said.
+    """
     faulthandler.enable()
     # Ctrl-C goes to the whole process group, and it is the node that decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    transport = Transport()
     hub = Hub(transport, fail)
+    started(hub)
     os.register_at_fork(after_in_child=lambda: _disown(transport))
     try:
         config = greet(hub)
@@ -64,11 +76,17 @@ def main() -> int:
             raise ProtocolError("bad_message", "interface of BOOT: this is no client")
         if config.interface == "asgi":
             _serve_asgi(hub, transport, config)
+        elif config.interface == "hooks":
+            load_module(config.app)
+            _serve_in_threads(hub, config, no_requests)
         else:
-            _serve_wsgi(hub, config)
+            application = load(config.app)
+            _serve_in_threads(hub, config, WSGI(hub, application, config).serve)
     except ProtocolError as exc:
         fail(hub, exc)
     except LoadError as exc:
+        if config.ledger is None:  # the node's log is on another machine
+            print(f"hornbeam worker {os.getpid()}: {exc.text}", file=sys.stderr)
         hub.send((FAILED, exc.name.encode(), cut_text(exc.text)))
         hub.outbox.finish()
         end_process(EXIT_FAILED)
@@ -129,13 +147,16 @@ def _prepare(hub: Hub, config: Config) -> None:
     sys.argv[:] = ["hornbeam"]
 
 
-def _serve_wsgi(hub: Hub, config: Config) -> None:
-    application = load(config.app)
+def no_requests(message: Message) -> None:
+    """Serves HTTP where there is none."""
+    raise RuntimeError("a provider of handlers, or a client, serves no HTTP")
+
+
+def _serve_in_threads(hub: Hub, config: Config, serve: Serve) -> None:
     install_fallback()
     # What was loaded stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    serve = WSGI(hub, application, config).serve
     hub.thread_count = config.threads
     ready(hub)
     for number in range(2, config.threads + 1):
@@ -167,6 +188,7 @@ def ready(hub: Hub) -> None:
     hub.taken += 1
     hub.busy = 0
     _hooks.announce(hub)
+    hub.on_ready()
 
 
 def _run(hub: Hub, serve: Serve) -> None:

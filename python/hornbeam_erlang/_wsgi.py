@@ -50,6 +50,7 @@ class WSGI:
     def __init__(self, hub: Hub, application: Callable[..., Any], config: Config) -> None:
         self._hub = hub
         self._application = application
+        self._files = config.files
         self._environ = EnvironMaker(_template(config), config.script_name)
 
     def serve(self, message: Message) -> None:
@@ -78,7 +79,7 @@ class WSGI:
             self._close(message, close)
 
     def _send(self, response: Response, iterable: Any) -> None:
-        region = file_region(iterable)
+        region = file_region(iterable) if self._files else None
         if region is None:
             response.stream(iterable)
         else:

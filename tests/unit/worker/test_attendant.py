@@ -237,6 +237,18 @@ def test_started_instead_of_a_ledger(gate: Gate) -> None:
         assert node.answer(ident).status == 200
 
 
+def test_started_names_all_that_came_together(gate: Gate) -> None:
+    """One message for exchanges that come together; those that do not start are handed back all
+    the same."""
+    with Node(APPLICATION, {b"ledger": None}) as node:
+        messages = [node.open_message("/gate", query=gate.path) for _ in range(3)]
+        node.send(*messages)
+        assert node.expect(STARTED)[1] == messages[-1][1]
+        assert node.expect(RETURN)[1] == [messages[1][1], messages[2][1]]
+        gate.open()
+        assert node.answer(messages[0][1]).status == 200
+
+
 def test_exchanges_start_in_order() -> None:
     """Many threads start exchanges in the order of their ids: the ledger never runs ahead of
     one."""
