@@ -22,6 +22,7 @@ from ._scopes import at_end, current_scope
 from ._timeouts import chosen
 from ._topics import Channel, Topics
 from ._wire import EVENT
+from .errors import NodeDown
 
 TIMEOUT_MS = 5000
 MAILBOX_LIMIT = 1000  # messages kept for a subscriber that does not receive them
@@ -85,7 +86,8 @@ class Subscription(Generic[T]):
         return Published(published.topic, self._read(published.message))
 
     def each(self, callback: Callable[[T], object]) -> None:
-        """Calls `callback` with each message, in a thread of its own, until `close`.
+        """Calls `callback` with each message, in a thread of its own, until `close` or the end of
+        the connection to the node.
 
         What it raises is logged, and it is called with the next message.
         """
@@ -93,11 +95,18 @@ class Subscription(Generic[T]):
         threading.Thread(target=self._call, args=(callback,), name=name, daemon=True).start()
 
     def _call(self, callback: Callable[[T], object]) -> None:
-        for message in self:
+        while (published := self._next()) is not None:
             try:
-                callback(message)
+                callback(published.message)
             except Exception:
                 _logger.exception("the callback of %r failed", self)
+
+    def _next(self) -> Published[T] | None:
+        try:
+            return self.receive(None)
+        except NodeDown as exc:  # whoever asks the node for anything is told as well
+            _logger.info("%r ends: %s", self, exc)
+            return None
 
     def close(self) -> None:
         """Unsubscribes; again has no effect. Messages that are there can still be received."""

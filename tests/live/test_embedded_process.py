@@ -69,8 +69,9 @@ def test_killed_while_the_node_is_busy() -> None:
 
 
 def test_ends_with_the_program() -> None:
-    """The program ends: so does the node, with what was cast before, and nothing is printed."""
-    status, lines, errors = outcome(STARTED)
+    """The program ends: so does the node, with what was cast before, and nothing is printed, also
+    when a function watches other nodes."""
+    status, lines, errors = outcome(STARTED + "hornbeam.monitor_nodes(show)\n")
     assert (status, errors) == (0, "")
     gone(int(lines[0]))
 
