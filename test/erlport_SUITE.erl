@@ -12,11 +12,12 @@
 
 -define(PATIENCE, 20000).
 
-all() -> [{group, wsgi}, {group, asgi}, {group, without}].
+all() -> [{group, wsgi}, {group, asgi}, {group, others}].
 
 groups() ->
-    Cases = hornbeam_case:all(?MODULE) -- [without_the_option],
-    [{without, [], [without_the_option]} | [{Group, [], Cases} || Group <- [wsgi, asgi]]].
+    Others = [without_the_option, the_example],
+    Cases = hornbeam_case:all(?MODULE) -- Others,
+    [{others, [], Others} | [{Group, [], Cases} || Group <- [wsgi, asgi]]].
 
 suite() -> [{timetrap, {seconds, 60}}].
 
@@ -24,8 +25,7 @@ init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
 end_per_suite(Config) -> hornbeam_case:end_quiet_suite(Config).
 
-init_per_group(without, Config) ->
-    _ = hornbeam_case:start("erlport_app:wsgi", #{}),
+init_per_group(others, Config) ->
     Config;
 init_per_group(Interface, Config) ->
     Options = #{
@@ -289,6 +289,17 @@ worker_that_dies(_) ->
 
 without_the_option(_) ->
     doc("An application that names no modules has no instances."),
+    _ = hornbeam_case:start("erlport_app:wsgi", #{}),
     ?assertMatch({error, {not_allowed, "name Python modules" ++ _}}, hornbeam_erlport:start()),
     ok = hornbeam:stop(),
     ?assertMatch({error, {no_application, _}}, hornbeam_erlport:start()).
+
+the_example(Config) ->
+    doc("The example counts words by a call and by a message; its web application sees them."),
+    Folder = filename:join([hornbeam_case:root(), "examples", "erlport"]),
+    Port = hornbeam_case:start("app:application", #{pythonpath => [Folder], erlport => ["app"]}),
+    Source = filename:join(Folder, "word_count.erl"),
+    {ok, word_count} = compile:file(Source, [{outdir, ?config(priv_dir, Config)}, report]),
+    true = code:add_path(?config(priv_dir, Config)),
+    ?assertEqual({4, 2}, word_count:run({<<"to be or not">>, <<"to be">>})),
+    ?assertEqual({200, <<"6 words\n">>}, hornbeam_case:fetch(Port, "/")).

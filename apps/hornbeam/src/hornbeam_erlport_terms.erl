@@ -75,6 +75,9 @@ result({ok, {<<"e">>, Type, Text, Trace}}, Values) ->
 result({error, {<<"handler_error">>, #{<<"type">> := Type, <<"message">> := Text}}}, Values) ->
     %% SystemExit and the like, which are no errors
     {error, {python, existing(Type), from_python(Text, Values), []}};
+result({error, {<<"timeout">>, _}}, _) ->
+    %% the worker has noticed it before us
+    {error, timeout};
 result({error, node_down}, _) ->
     {error, {port_closed, worker_ended}};
 result({error, {Name, #{reason := Text}}}, Values) ->

@@ -66,6 +66,7 @@ results_test_() ->
                 {error, {python, <<"no.such_atom_erlport">>, [], []}}},
             {{error, node_down}, {error, {port_closed, worker_ended}}},
             {{error, timeout}, {error, timeout}},
+            {{error, {<<"timeout">>, #{}}}, {error, timeout}},
             {{error, too_large}, {error, too_large}},
             {{error, {<<"bad_term">>, #{<<"reason">> => <<"why">>}}},
                 {error, {python, bad_term, "why", []}}},
