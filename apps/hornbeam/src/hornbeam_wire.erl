@@ -115,17 +115,23 @@ size_of(_) -> 0.
 decode(<<131, 80, _/binary>>) ->
     bad_packet(<<"compressed terms are not allowed">>);
 decode(<<131, _/binary>> = Packet) when byte_size(Packet) =< ?MAX_PACKET ->
+    case hornbeam_wire_large:messages(Packet) of
+        {ok, Messages} -> check(Messages);
+        none -> decode_term(Packet)
+    end;
+decode(Packet) when byte_size(Packet) > ?MAX_PACKET ->
+    bad_packet(<<"longer than the limit">>);
+decode(_) ->
+    bad_packet(<<"does not start with 131">>).
+
+decode_term(Packet) ->
     try binary_to_term(Packet, [safe, used]) of
         {[_ | _] = Messages, Used} when Used =:= byte_size(Packet) -> check(Messages);
         {[_ | _], _} -> bad_packet(<<"bytes after the term">>);
         {_, _} -> bad_packet(<<"not a list of messages">>)
     catch
         error:badarg -> bad_packet(<<"not an external term">>)
-    end;
-decode(Packet) when byte_size(Packet) > ?MAX_PACKET ->
-    bad_packet(<<"longer than the limit">>);
-decode(_) ->
-    bad_packet(<<"does not start with 131">>).
+    end.
 
 check(Messages) ->
     case bad(Messages, ?MAX_MESSAGES) of
