@@ -4,7 +4,7 @@
 #   make           build both halves            make bench     compare with other servers
 #   make run       serve an application         make fmt       format both halves
 #   make test      EUnit, Common Test, pytest   make lint types xref dialyzer    the checks
-#   make chaos     kills under load, 30,000 clients that leave
+#   make chaos     kills under load, 30,000 clients that leave, nodes cut off, stopped, killed
 #   make matrix    every operation of hornbeam_erlang from everywhere
 #   make wheel     dist/*.whl: both halves in one package           make test-wheel    install it, run it
 #   make check     all checks                   make clean     remove what was built
@@ -69,7 +69,7 @@ test-wheel: wheel
 	@HORNBEAM_WHEEL=dist $(VENV)/pytest -q --timeout=900 tests/live/test_wheel.py
 
 chaos: build
-	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE,test/leavers_SUITE
+	@HORNBEAM_CHAOS=30 $(REBAR) ct --suite=test/chaos_SUITE,test/leavers_SUITE,test/cluster_faults_SUITE
 	@HORNBEAM_INCREMENTS=10000 $(VENV)/pytest -q --timeout=900 tests/live/test_state.py -k writers
 
 matrix: build
