@@ -2,9 +2,9 @@
 """Runs every benchmark of this folder, one after the other: `python benchmarks/run_benchmark.py`.
 
 Runs in: one process that starts the others. Arguments go to the comparison with other servers;
-state.py, hooks.py, publish.py, embedded.py and rpc.py get `--quick`. The status is 1 when one of
-them failed. Nothing runs when the comparison does not understand its arguments, or is asked for its
-help.
+state.py, hooks.py, publish.py, embedded.py, rpc.py, remote.py and node_messages.py get `--quick`.
+The status is 1 when one of them failed. Nothing runs when the comparison does not understand its
+arguments, or is asked for its help.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
         run("publish.py", *quick),
         run("embedded.py", *quick),
         run("rpc.py", *quick),
+        run("remote.py", *quick),
         run("node_messages.py", *quick),
         *map(run, OTHERS),
     ]
