@@ -168,7 +168,10 @@ class Core:
             wire = yield self._connect(node)
         room = wire.room()
         if room is not None:
-            yield room
+            try:
+                yield room
+            finally:
+                room.cancel()
         return wire
 
     def check(self, node: str, wire: Wire) -> None:

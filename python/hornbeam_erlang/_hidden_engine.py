@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -149,11 +150,14 @@ class Engine:
         self._arrivals.handle(node, wire, event)
 
     async def _listen(self) -> None:
+        # One family, hence one port: that of inet_tcp_dist, unless the address is of the other.
+        host = self._settings.host or self._host()
         # Not served before the node has its creation, which EPMD gives for the port.
         self._server = await self.loop.create_server(
             lambda: self.peers.accepted(),
-            self._settings.host or self._host(),
+            host,
             self._settings.port,
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
             ssl=None if self._contexts is None else self._contexts[1],
             start_serving=False,
         )

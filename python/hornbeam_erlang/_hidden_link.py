@@ -100,7 +100,8 @@ class Link(asyncio.Protocol):
             if self._closed or not self._paused and self._size < HIGH_WATER:
                 return None
             future: Future[None] = Future()
-            self._room.append(future)
+            # Those who have given up are forgotten, so that a peer that never reads costs no more.
+            self._room = [*(waiting for waiting in self._room if not waiting.done()), future]
             return future
 
     # -- the event loop --------------------------------------------------------------------------
@@ -135,6 +136,9 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._closed:  # while it was being made
+            transport.abort()
+            return
         transport.set_write_buffer_limits(HIGH_WATER)
         transport.write(self.core.data_to_send())
 

@@ -93,6 +93,8 @@ def test_a_port_that_is_taken(node: Node) -> None:
 def test_a_fixed_port_without_epmd(beam: Beam) -> None:
     """Two Python nodes find each other by an address; EPMD knows neither."""
     with python(epmd=False) as one, python(epmd=False) as two:
+        # Whatever addresses the host has: the one that Erlang's nodes connect to.
+        socket.create_connection(("127.0.0.1", two.port), LONG).close()
         assert one.ping(two.name) is False
         one.connect(two.name, address=("127.0.0.1", two.port))
         two.serve("answers", lambda request: request)
@@ -338,6 +340,11 @@ def test_a_peer_that_does_not_read() -> None:
             node.call(target, data, LONG)
             beam.signal(signal.SIGSTOP)
             sent = until_timeout(node, target)
+            for _ in range(50):
+                with pytest.raises(CallTimeout):
+                    node.cast(target, 1, timeout=0)
+            assert node._engine is not None
+            assert len(node._engine.peers.links[beam.name]._room) <= 1
             assert 40 < sent < 400  # 4 MiB, and what the kernel keeps
             assert node.nodes() == [beam.name]
             beam.signal(signal.SIGCONT)
