@@ -133,7 +133,8 @@ def start(
     Raises:
         StartFailed: there is no erl on PATH, an option is wrong, or the node has ended.
         RuntimeError: this process is connected to a node already.
-        ValueError: an argument cannot be.
+        ValueError: an argument cannot be. TermError: an option has no Erlang term. OSError: the
+            file `log` cannot be opened.
     """
     global _node
     if threads < 1:

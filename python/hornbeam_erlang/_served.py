@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from threading import get_ident
 from typing import Any
 
 from . import codec
@@ -41,9 +42,21 @@ def unregister_service(name: str) -> None:
 SERVERS: dict[int, Callable[[Hub, Message], None]] = {}
 
 
+# Threads in which a handler was interrupted, by Ctrl-C.
+_interrupted: list[int] = []
+
+
 def serve(hub: Hub, message: Message) -> None:
-    """Runs in this thread what the node asks for with `message`, and answers it."""
+    """Runs in this thread what the node asks for with `message`, and answers it.
+
+    Raises: KeyboardInterrupt: once it is answered, if it was meant for the program, in whose
+        thread the handler ran because that waits.
+    """
     SERVERS[message[0]](hub, message)
+    if _interrupted and get_ident() in _interrupted:
+        _interrupted.remove(get_ident())
+        if get_ident() not in hub.origins:
+            raise KeyboardInterrupt
 
 
 def serve_call(hub: Hub, message: Message) -> None:
@@ -181,6 +194,8 @@ def _arguments(payload: bytes) -> tuple[list[Any], dict[str, Any]]:
 
 def handler_fault(ident: int, exc: BaseException) -> Message:
     """FAULT for call `ident`, whose handler raised `exc`."""
+    if isinstance(exc, KeyboardInterrupt):
+        _interrupted.append(get_ident())
     return _fault(ident, b"handler_error", _describe(exc))
 
 

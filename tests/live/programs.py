@@ -17,6 +17,20 @@ from dataclasses import dataclass
 
 from live.serving import START, STOP, child, first_line, text
 
+# Begins a program that starts a node: says the id of its process, and goes on.
+STARTED = """
+import sys, time
+import hornbeam_erlang as hornbeam
+
+def show(what):
+    # In one piece: two processes may write to the same pipe.
+    sys.stdout.write(f"{what}\\n")
+    sys.stdout.flush()
+
+node = hornbeam.start()
+show(node.pid)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:

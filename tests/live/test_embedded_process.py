@@ -6,26 +6,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from live.programs import outcome, program
-from live.serving import alive, children, descendants, name, wait_until
+from live.programs import STARTED, outcome, program
+from live.serving import alive, children, descendants, wait_until
 
-STARTED = """
-import sys, time
-import hornbeam_erlang as hornbeam
-
-def show(what):
-    # In one piece: two processes may write to the same pipe.
-    sys.stdout.write(f"{what}\\n")
-    sys.stdout.flush()
-
-node = hornbeam.start()
-show(node.pid)
-"""
 FOREVER = STARTED + "time.sleep(600)\n"
 
 
@@ -33,17 +22,17 @@ def gone(pid: int) -> None:
     wait_until(lambda: not alive(pid), f"node {pid} is gone")
 
 
-def epmds() -> set[int]:
-    """The port mapper daemons that run on this machine."""
-    numbers = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return {number for number in numbers if _is_epmd(number)}
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of loopback."""
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) != 0
 
 
-def _is_epmd(pid: int) -> bool:
-    try:
-        return name(pid).split(b"\0")[0].endswith(b"epmd")
-    except OSError:
-        return False
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
@@ -116,20 +105,35 @@ def test_interrupt_is_the_programs_alone() -> None:
         assert alive(node)
 
 
-def test_interrupted_call() -> None:
-    """Ctrl-C ends a call that waits; the connection is as good as before."""
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "hornbeam.execute('slow', '')",  # on the thread that waits
+        "list(hornbeam.stream('slow', ''))",
+        "hornbeam.await_result(hornbeam.execute_async('slow', ''))",  # on another one
+        "asyncio.run(aio.await_result(hornbeam.execute_async('slow', '')))",
+    ],
+)
+def test_interrupted_call(wait: str) -> None:
+    """Ctrl-C ends a call that waits, wherever its handler runs; the connection is as good as
+    before."""
     source = """
-        hornbeam.register_hook("slow", lambda action: time.sleep(600))
+        import asyncio
+        from hornbeam_erlang import aio
+
+        def slow(action):
+            show("running")
+            time.sleep(600)
+
+        hornbeam.register_hook("slow", slow)
         try:
-            show("ready")
-            with hornbeam.call_timeout(30000):
-                hornbeam.execute("slow", "")
+            WAIT
         except KeyboardInterrupt:
             show(hornbeam.state_incr("after"))
     """
-    with program(STARTED + dedent(source)) as running:
+    with program(STARTED + dedent(source).replace("WAIT", wait)) as running:
         running.number()
-        assert running.line() == "ready"
+        assert running.line() == "running"
         running.send(signal.SIGINT)
         assert running.number() == 1
         assert running.status() == 0
@@ -137,13 +141,14 @@ def test_interrupted_call() -> None:
 
 def test_two_at_once() -> None:
     """Two programs have two nodes: what one stores the other does not see, and no EPMD is left."""
-    before = epmds()
+    port = free_port()
     source = STARTED + "show(hornbeam.state_incr('mine')); time.sleep(600)\n"
-    with program(source) as one, program(source) as two:
+    variables = {"ERL_EPMD_PORT": str(port)}
+    with program(source, **variables) as one, program(source, **variables) as two:
         nodes = {one.number(), two.number()}
         assert len(nodes) == 2
         assert (one.number(), two.number()) == (1, 1)
-        assert epmds() == before
+        assert is_free(port)
     for node in nodes:
         gone(node)
 
@@ -324,81 +329,6 @@ def test_programs_that_it_starts_do_not_keep_the_node() -> None:
             gone(node)
         finally:
             os.kill(started, signal.SIGKILL)
-
-
-def test_no_erlang(tmp_path: Path) -> None:
-    """Without erl on PATH the error says how to get it, on more than one system."""
-    source = STARTED.replace("node = hornbeam.start()", "hornbeam.start()")
-    status, lines, errors = outcome(source, PATH=str(tmp_path))
-    assert (status, lines) == (1, [])
-    assert "StartFailed: there is no Erlang on PATH" in errors
-    for advice in ("apt-get install erlang-base", "brew install erlang", "conda-forge erlang"):
-        assert advice in errors
-
-
-def test_what_cannot_start_is_explained(tmp_path: Path) -> None:
-    """A wrong option is named by the node; an emulator that fails is quoted; nothing is left."""
-    source = """
-        import hornbeam_erlang as hornbeam
-
-        for options in (
-            {"state_max_entrys": 5},
-            {"state_max_entries": "many"},
-            {"emulator_flags": ("-config", "nowhere")},
-        ):
-            try:
-                hornbeam.start(**options)
-            except hornbeam.StartFailed as exc:
-                print(str(exc).splitlines())
-        import os
-        print(open(f"/proc/self/task/{os.getpid()}/children").read())
-        print(sorted(os.listdir("/proc/self/fd")))
-    """
-    status, lines, errors = outcome(source)
-    assert (status, errors) == (0, "")
-    assert "did you mean state_max_entries?" in lines[0]
-    assert "option state_max_entries is wrong: expected an integer" in lines[1]
-    assert "the node has ended with status 1: " in lines[2]
-    assert "nowhere.config" in lines[2]
-    assert lines[3] == ""
-    assert lines[4] == "['0', '1', '2', '3']"  # the last one is that of the folder
-
-
-def test_output_of_the_node(tmp_path: Path) -> None:
-    """What the node logs goes to Python's logging with its level, or to a file."""
-    log = tmp_path / "node.log"
-    failing = "hornbeam.cast('nobody', 1); time.sleep(600)\n"
-    prepared = "import logging; logging.basicConfig(format='%(name)s %(levelname)s %(message)s')\n"
-    with program(prepared + STARTED + failing) as running:
-        wait_until(lambda: "cast_failed" in running.errors(), "the warning is logged")
-        assert running.errors().startswith("hornbeam.node WARNING ")
-    to_file = STARTED.replace("start()", f"start(log={str(log)!r})")
-    with program(prepared + to_file + failing) as running:
-        wait_until(lambda: log.exists() and "cast_failed" in log.read_text(), "it is in the file")
-        assert running.errors() == ""
-
-
-def test_crash_leaves_no_dump(tmp_path: Path) -> None:
-    """An emulator that crashes writes no dump into the program's folder."""
-    source = STARTED + "import os; os.kill(node.pid, 10); time.sleep(0.05)\n"  # SIGUSR1: a crash
-    source += "\ntry:\n    while True: hornbeam.state_get('x')\nexcept ConnectionError: pass\n"
-    source = f"import os; os.chdir({str(tmp_path)!r})\n" + source
-    status, lines, errors = outcome(source)
-    assert (status, errors) == (0, "")
-    gone(int(lines[0]))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_many_descriptors() -> None:
-    """A program with more than a thousand open files is served as any other."""
-    source = """
-        import os, resource
-        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(7)[1]))
-        files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
-    """
-    source = dedent(source) + STARTED + "show(hornbeam.state_incr('x'))\n"
-    status, lines, errors = outcome(source)
-    assert (status, errors, lines[1:]) == (0, "", ["1"])
 
 
 def test_no_process_is_left_behind() -> None:
