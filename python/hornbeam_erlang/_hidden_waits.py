@@ -50,11 +50,8 @@ def blocking(operation: Operation[T], seconds: float | None, what: str) -> T:
         while True:
             try:
                 result = future.result(_left(deadline))
-            except TimeoutError as exc:
-                if future.done():
-                    future = operation.throw(exc)
-                else:
-                    future = operation.throw(CallTimeout(what, seconds or 0.0))
+            except TimeoutError:
+                future = _time_over(operation, future, CallTimeout(what, seconds or 0.0))
             except FutureCancelled:
                 future = operation.throw(Cancelled(what))
             except BaseException as exc:
@@ -74,11 +71,8 @@ async def awaiting(operation: Operation[T], seconds: float | None, what: str) ->
         while True:
             try:
                 result = await _await(future, _left(deadline))
-            except TimeoutError as exc:
-                if future.done() and not future.cancelled():
-                    future = operation.throw(exc)
-                else:
-                    future = operation.throw(CallTimeout(what, seconds or 0.0))
+            except TimeoutError:
+                future = _time_over(operation, future, CallTimeout(what, seconds or 0.0))
             except FutureCancelled:
                 future = operation.throw(Cancelled(what))
             except BaseException as exc:
@@ -90,7 +84,17 @@ async def awaiting(operation: Operation[T], seconds: float | None, what: str) ->
         return result  # type: ignore[no-any-return]
 
 
+def _time_over(operation: Operation[T], future: Future[Any], error: CallTimeout) -> Future[Any]:
+    """Goes on after a TimeoutError: the future's own one, or that of the deadline. A result that
+    came at the last moment is taken."""
+    if not future.done() or future.cancelled():
+        return operation.throw(error)
+    own = future.exception()
+    return operation.send(future.result()) if own is None else operation.throw(own)
+
+
 async def _await(future: Future[Any], seconds: float | None) -> Any:
     if future.done():
         return future.result()
-    return await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+    async with asyncio.timeout(seconds):
+        return await asyncio.wrap_future(future)

@@ -127,6 +127,25 @@ def test_operations(asynchronous: bool) -> None:
     assert log == ["KeyError", "TimeoutError", "CallTimeout", "Cancelled"]
 
 
+class Late(Future[int]):
+    """A future whose result comes just when the wait for it is over."""
+
+    def result(self, timeout: float | None = None) -> int:
+        if not self.done():
+            self.set_result(1)
+            raise TimeoutError
+        return super().result(timeout)
+
+
+def test_a_result_at_the_last_moment() -> None:
+    """What is there when the time is over is no timeout."""
+    log: list[str] = []
+    done: Future[int] = Future()
+    done.set_result(20)
+    assert blocking(waits_twice(done, Late(), log), 0.01, "waiting") == 21
+    assert log == []
+
+
 def test_requests_to_servers() -> None:
     """What a message is to a server, as gen_server of any age writes it."""
     ref = Ref(Atom("a@h"), 1, (1,))
