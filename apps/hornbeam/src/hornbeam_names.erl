@@ -30,29 +30,21 @@ init() ->
 
 %% @doc The atom for a name that came as text. One that came as an atom is checked, too.
 -spec atom(kind(), term()) -> {ok, atom()} | {error, failure()}.
-atom(node, Name) when is_binary(Name) ->
-    case is_well_formed(node, Name) of
-        true -> known_or_new(node, Name);
-        false -> bad(node, Name)
+atom(Kind, Name) when is_binary(Name) ->
+    case is_well_formed(Kind, Name) of
+        true -> known_or_new(Name);
+        false -> bad(Kind, Name)
     end;
-atom(Kind, Name) when is_binary(Name), Name =/= <<>> ->
-    known_or_new(Kind, Name);
 atom(Kind, Name) when is_atom(Name) ->
     atom(Kind, atom_to_binary(Name));
 atom(Kind, Name) ->
     bad(Kind, Name).
 
-known_or_new(Kind, Name) ->
+known_or_new(Name) ->
     try
         {ok, binary_to_existing_atom(Name)}
     catch
-        error:badarg -> new(Kind, Name)
-    end.
-
-new(Kind, Name) ->
-    case is_well_formed(Kind, Name) of
-        true -> new(Name);
-        false -> bad(Kind, Name)
+        error:badarg -> new(Name)
     end.
 
 new(Name) ->
