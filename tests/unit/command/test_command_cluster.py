@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from hornbeam_erlang import _command, _command_cluster, _cookie
+from hornbeam_erlang.terms import Atom
 
 
 def parsed(*argv: str) -> argparse.Namespace:
@@ -110,6 +112,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(_cookie.VARIABLE, raising=False)
     monkeypatch.delenv("ERL_EPMD_ADDRESS", raising=False)
     return tmp_path
+
+
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "cluster.md"
+
+
+def test_manifest_of_the_guide() -> None:
+    """The arguments of the Kubernetes example, with the address of a pod in them, are taken."""
+    [line] = [row for row in GUIDE.read_text().splitlines() if row.strip().startswith("args: [")]
+    argv = json.loads(line.partition("args:")[2])
+    arguments = _command.parser().parse_args([arg.replace("$(POD_IP)", "10.1.2.3") for arg in argv])
+    assert _command_cluster.distribution_flags(arguments) == [
+        *("-name", "hornbeam@10.1.2.3"),
+        *("-kernel", "inet_dist_listen_min", "9100", "inet_dist_listen_max", "9100"),
+        *("-start_epmd", "false", "-erl_epmd_port", "9100"),
+        *("-kernel", "inet_dist_use_interface", "{10,1,2,3}"),
+    ]
+    options = _command.node_options(arguments)
+    assert options[Atom("cluster")] == {Atom("dns"): "hornbeam-nodes.default.svc.cluster.local"}
 
 
 def test_no_cookie_without_a_name(home: Path) -> None:
