@@ -73,6 +73,31 @@ def test_programs_serve_each_other() -> None:
         wait_until(lambda: _executes("double", 4) is None, "and gone with its program")
 
 
+def test_joins_a_cluster() -> None:
+    """The option `cluster` has the node connect to others, now and whenever they are back."""
+    cookie, name = secrets.token_hex(8), fresh("joined")
+    theirs = f"{name}@127.0.0.1"
+    cluster = {"nodes": [theirs], "interval": 100}
+    with hornbeam.start(name=fresh("joins"), cookie=cookie, cluster=cluster):
+        assert hornbeam.nodes() == []
+        with program(OTHER.format(name=name, cookie=cookie)):
+            wait_until(lambda: hornbeam.nodes() == [theirs], "the node has joined")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"cluster": {"nodes": ["a@b.c"]}}, "this node has no name"),
+        ({"cluster": {"nodez": []}}, 'it has no <<"nodez">>'),
+        ({"cluster": "a@b.c"}, "a map of nodes"),
+    ],
+)
+def test_impossible_clusters(arguments: dict[str, object], text: str) -> None:
+    """A node without a name can join nobody; what the option does not have is named."""
+    with pytest.raises(hornbeam.StartFailed, match=text):
+        hornbeam.start(**arguments)  # type: ignore[arg-type]
+
+
 def _executes(path: str, number: int) -> object:
     try:
         return hornbeam.execute(path, "", number)

@@ -338,7 +338,8 @@ format_error({ledger, Path, Reason}) ->
     ["cannot create ", Path, ": ", posix(Reason)];
 format_error({not_distributed, Option}) ->
     ["the option ", atom_to_list(Option), " names other nodes, and this node has no name: start it "
-        "with hornbeam --name NAME@HOST (or --sname; in Erlang erl -name NAME@HOST)"];
+        "with hornbeam --name NAME@HOST (or --sname; in Erlang erl -name NAME@HOST; in Python "
+        "start(name=...))"];
 format_error(stopped) ->
     "the application was stopped while it was being loaded";
 format_error(boot_timeout) ->

@@ -70,20 +70,32 @@ stop() ->
 
 start({In, Out, Options}) ->
     _ = application:load(hornbeam),
-    _ = hornbeam_options_schema:node_options(),
-    case hornbeam_options:check_node(named(Options), application:get_all_env(hornbeam)) of
+    case check(Options) of
         {ok, Config} ->
             {ok, _} = application:ensure_all_started(hornbeam),
             ok = hornbeam:configure(Config),
             hornbeam_clients:attach(#{descriptors => {In, Out}});
         {error, Reason} ->
-            ok = refuse({In, Out}, hornbeam_options:format_error(Reason)),
+            ok = refuse({In, Out}, unicode:characters_to_binary(hornbeam:format_error(Reason))),
             {error, Reason}
     end.
 
-%% What has no atom is no option, and is refused as that.
-named(Options) ->
-    maps:fold(fun(Name, Value, Map) -> Map#{existing(Name) => Value} end, #{}, Options).
+check(Options) ->
+    %% Once these modules are loaded, the names of options and of their parts have atoms.
+    _ = {hornbeam_options_schema:node_options(), hornbeam_cluster_options:none()},
+    case hornbeam_options:check_node(named(Options), application:get_all_env(hornbeam)) of
+        {ok, Config} -> possible(hornbeam_cluster_options:is_possible(Config), Config);
+        {error, _} = Error -> Error
+    end.
+
+possible(ok, Config) -> {ok, Config};
+possible({error, _} = Error, _) -> Error.
+
+%% What has no atom is no option, nor a part of one, and is refused as that.
+named(#{} = Options) ->
+    maps:fold(fun(Name, Value, Map) -> Map#{existing(Name) => named(Value)} end, #{}, Options);
+named(Value) ->
+    Value.
 
 existing(Name) ->
     try
