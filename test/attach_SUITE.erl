@@ -85,7 +85,10 @@ do_attach(Options, Config) ->
 do_ready(Options, Hooks, Config) ->
     {attached, Pid, _} = do_attach(Options, Config),
     Boot = do(greet, [Pid], Config),
-    ok = do(send, [Pid, [{3, #{<<"hooks">> => Hooks}}]], Config),
+    Call = {32, 1, 0, 5000, <<"state.info">>, term_to_binary([[], #{}])},
+    ok = do(send, [Pid, [{3, #{<<"hooks">> => Hooks}}, Call]], Config),
+    %% Once it is answered the node knows the handlers.
+    {33, 1, _} = do(next, [Pid], Config),
     {Pid, Boot}.
 
 do_worker(Config) ->
@@ -192,8 +195,8 @@ connection_closes(Config) ->
     {16, 2, _, _, <<"/unstarted">>, _, _, _, _, _} = do(next, [Pid], Config),
     ok = do(send, [Pid, [{28, 1}]], Config),
     %% Answered after what was sent before.
-    ok = do(send, [Pid, [{32, 1, 0, 5000, <<"state.info">>, term_to_binary([[], #{}])}]], Config),
-    {33, 1, _} = do(next, [Pid], Config),
+    ok = do(send, [Pid, [{32, 2, 0, 5000, <<"state.info">>, term_to_binary([[], #{}])}]], Config),
+    {33, 2, _} = do(next, [Pid], Config),
     _ = os:cmd("kill -KILL " ++ do_os_pid(Config)),
     ?assertMatch({502, _}, Started()),
     {_, Second} = do_node("second", proplists:get_value(dist_port, Config),
@@ -288,6 +291,33 @@ takes_nothing_in(Config) ->
 
 %%% Handlers
 
+drained_provider(Config) ->
+    doc("A provider that drains is not asked any more, while it still has a call; others are."),
+    _ = do_start(#{}, Config),
+    Execute = fun() ->
+        async(fun() ->
+            peer:call(proplists:get_value(peer, Config), hornbeam_hooks, execute,
+                [<<"model">>, <<"run">>, [], #{timeout => 10000}], 30000)
+        end)
+    end,
+    {One, _} = do_ready(do_options(<<"client">>), [<<"model">>], Config),
+    First = Execute(),
+    {32, 1, 0, _, <<"hook/model">>, _} = do(next, [One], Config),
+    {Two, _} = do_ready(do_options(<<"client">>), [<<"model">>], Config),
+    ok = do(send, [One, [{5}]], Config),
+    {5} = do(next, [One], Config),
+    Others = [Execute(), Execute()],
+    [
+        begin
+            {32, Id, 0, _, <<"hook/model">>, _} = do(next, [Two], Config),
+            ok = do(send, [Two, [{33, Id, term_to_binary(<<"two">>)}]], Config)
+        end
+     || Id <- [1, 2]
+    ],
+    ?assertEqual([{ok, <<"two">>}, {ok, <<"two">>}], [O() || O <- Others]),
+    ok = do(send, [One, [{33, 1, term_to_binary(<<"one">>)}]], Config),
+    ?assertEqual({ok, <<"one">>}, First()).
+
 provides_hooks(Config) ->
     doc("Handlers of attached programs are executed, by label where labels are wanted, also by "
         "other attached programs; when the program leaves, calls that it has fail, and nobody is "
@@ -311,11 +341,11 @@ provides_hooks(Config) ->
     ?assertEqual({ok, <<"gpu 1">>}, Labelled()),
     %% From another attached program, with the labels in the name of the service.
     {Client, _} = do_ready(do_options(<<"client">>), [], Config),
-    Call = {32, 1, 0, 9000, <<"execute?gpu=1/model">>, term_to_binary([[<<"run">>], #{}])},
+    Call = {32, 2, 0, 9000, <<"execute?gpu=1/model">>, term_to_binary([[<<"run">>], #{}])},
     ok = do(send, [Client, [Call]], Config),
     {32, 2, 0, _, <<"hook/model">>, _} = do(next, [Gpu], Config),
     ok = do(send, [Gpu, [{33, 2, term_to_binary(<<"again">>)}]], Config),
-    ?assertMatch({33, 1, _}, do(next, [Client], Config)),
+    ?assertMatch({33, 2, _}, do(next, [Client], Config)),
     Pending = Execute(#{}),
     {32, 3, 0, _, <<"hook/model">>, _} = do(next, [Gpu], Config),
     ok = do(exit_status, [Gpu, 1], Config),

@@ -8,7 +8,7 @@
 %% comes straight back. A late answer meets no entry and is dropped.
 -module(hornbeam_calls).
 
--export([new/0, new/2, incarnation/1, handle/3, event/3, ready/1, down/3, fail_all/1]).
+-export([new/0, new/2, incarnation/1, count/1, handle/3, event/3, ready/1, down/3, fail_all/1]).
 -export_type([state/0, event/0, from/0, phase/0, key/0]).
 
 -include("hornbeam_wire.hrl").
@@ -82,6 +82,10 @@ new(Counter, Next) -> #state{counter = Counter, next = Next}.
 -spec incarnation(state()) -> reference().
 incarnation(#state{incarnation = Incarnation}) -> Incarnation.
 
+%% @doc Calls of ours that the worker has not answered.
+-spec count(state()) -> non_neg_integer().
+count(#state{calling = Calling}) -> map_size(Calling).
+
 %%% What the worker says
 
 %% @doc A message of the worker about a call; the messages are answers for it.
@@ -132,14 +136,14 @@ answered(Id, Answer, State) ->
 take(Id, #state{calling = Calling, ids = Ids} = State) ->
     case maps:take(Id, Calling) of
         {#calling{from = From, is_hook = IsHook} = Call, Rest} ->
-            ok = uncount(count(IsHook), State),
+            ok = uncount(one(IsHook), State),
             {Call, State#state{calling = Rest, ids = maps:remove(From, Ids)}};
         error ->
             error
     end.
 
-count(true) -> 1;
-count(false) -> 0.
+one(true) -> 1;
+one(false) -> 0.
 
 uncount(0, _) -> ok;
 uncount(_, #state{counter = none}) -> ok;
@@ -287,7 +291,7 @@ event({deadline, _}, _, State) ->
 call(_, #calling{from = From, is_hook = IsHook}, _, #state{calling = Calling} = State) when
     map_size(Calling) >= ?MOST_OPEN
 ->
-    ok = uncount(count(IsHook), State),
+    ok = uncount(one(IsHook), State),
     Details = #{resource => <<"open calls of a worker">>, limit => ?MOST_OPEN},
     ok = tell(From, {fault, <<"overloaded">>, term_to_binary(Details)}),
     {[], State};

@@ -4,7 +4,7 @@
 %% Runs in the worker process, for `hornbeam_worker_proc'. Nothing is waited for.
 -module(hornbeam_worker_mailbox).
 
--export([opens/1, events/1]).
+-export([opens/1, rest/0, events/1]).
 
 %% Requests, messages taken for one packet.
 -define(BATCH, 64).
@@ -22,6 +22,14 @@ opens(Opens, N) ->
     receive
         {hornbeam_open, To, Request} -> opens([{To, Request} | Opens], N - 1)
     after 0 -> lists:reverse(Opens)
+    end.
+
+%% @doc Requests that were sent here before the limit became 0, in order.
+-spec rest() -> [{hornbeam_exchanges:to(), hornbeam_wire:request()}].
+rest() ->
+    receive
+        {hornbeam_open, To, Request} -> [{To, Request} | rest()]
+    after 0 -> []
     end.
 
 %% @doc What a WebSocket says, and what others say of theirs behind it, in order.

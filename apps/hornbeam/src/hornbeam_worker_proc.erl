@@ -125,13 +125,8 @@ linked(Link, #data{traffic = T, options = Options} = D) ->
         link = Link,
         port = hornbeam_link:port(Link),
         traffic = hornbeam_worker_traffic:renew(T),
-        remaining = lifetime(Options)
+        remaining = hornbeam_worker_life:lifetime(Options)
     }.
-
-lifetime(#{max_requests := infinity}) ->
-    infinity;
-lifetime(#{max_requests := Max, max_requests_jitter := Jitter}) ->
-    Max + rand:uniform(Jitter + 1) - 1.
 
 greeted({more, [], Link}, D) ->
     {keep_state, D#data{link = Link}};
@@ -247,6 +242,7 @@ draining(enter, _, #data{drain = recycle, link = Link} = D0) ->
     %% They would keep it from ending for as long as their clients like.
     #data{traffic = T} = D = close_websockets(?RESTART, <<>>, D0),
     ok = hornbeam_link:send([{?DRAIN}], Link),
+    ok = leave(D),
     {keep_state, D#data{traffic = hornbeam_worker_traffic:close_limit(T)}, [?NEXT_TICK]};
 draining(enter, _, #data{drain = stuck} = D) ->
     {keep_state, give_away(close_websockets(?RESTART, <<>>, D)), [?NEXT_TICK]};
@@ -257,12 +253,21 @@ draining(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic =
     end;
 draining({timeout, tick}, tick, D0) ->
     {Stuck, D} = overdue(D0),
-    case hornbeam_worker_traffic:count(D#data.traffic) =:= length(Stuck) of
+    case has_finished(length(Stuck), D) of
         true -> drained(D);
         false -> {keep_state, D, [?NEXT_TICK]}
     end;
 draining(Type, Event, D) ->
     common(Type, Event, draining, D).
+
+%% Handlers of one that nobody replaces are not asked for any more.
+leave(#data{options = #{session := _}, traffic = T}) -> hornbeam_worker_traffic:closed(T);
+leave(_) -> ok.
+
+%% Callers give up in time what it does not answer.
+has_finished(Stuck, #data{traffic = T, drain = Drain}) ->
+    hornbeam_worker_traffic:count(T) =:= Stuck andalso
+        (Drain =:= stuck orelse hornbeam_worker_traffic:calls(T) =:= 0).
 
 %% Nothing is left but what holds the process for good. One that was told to end gets a little
 %% time for that.
@@ -283,24 +288,20 @@ killed(Reason, D) ->
 %%% gone
 
 -spec gone(gen_statem:event_type() | enter, term(), #data{}) -> result().
-gone(enter, _, #data{options = #{session := _}, traffic = T} = D) ->
+gone(enter, _, #data{options = #{session := _}} = D) ->
     %% Who has found it before its end is answered yet.
-    ok = hornbeam_worker_traffic:closed(T),
+    ok = leave(D),
     {keep_state, D, [{state_timeout, ?LINGER, leave}]};
 gone(enter, _, #data{options = #{renew := never}}) ->
     {stop, normal};
 gone(enter, _, #data{failures = Failures} = D) ->
-    {keep_state, D, [{state_timeout, backoff(Failures), boot}]};
+    {keep_state, D, [{state_timeout, hornbeam_worker_life:backoff(Failures), boot}]};
 gone(state_timeout, leave, _) ->
     {stop, normal};
 gone(state_timeout, boot, D) ->
     {next_state, booting, D};
 gone(Type, Event, D) ->
     common(Type, Event, gone, D).
-
-%% Milliseconds: a worker whose process has answered anything is replaced at once.
-backoff(0) -> 0;
-backoff(Failures) -> min(10000, 50 bsl min(Failures, 8)).
 
 %%% Events that mean the same in every state
 
@@ -324,9 +325,8 @@ common(info, {hornbeam_close_websockets, Code, Reason}, _, D) ->
 common(info, {Port, {exit_status, Status}}, State, #data{port = Port, link = Link} = D) ->
     died(Status, State, D#data{link = hornbeam_link:ended(Status, Link)});
 common(info, {hornbeam_calls, Event}, State, #data{link = Link, traffic = T} = D) ->
-    {keep_state, D#data{
-        traffic = hornbeam_worker_traffic:call_event(Event, phase(State), Link, T)
-    }};
+    Phase = hornbeam_worker_life:phase(State),
+    {keep_state, D#data{traffic = hornbeam_worker_traffic:call_event(Event, Phase, Link, T)}};
 common(info, {'DOWN', _, process, Peer, Reason}, State, #data{port = Peer, link = Link} = D) ->
     ?MODULE:State(info, {Peer, {exit_status, hornbeam_link:lost(Reason, Link)}}, D);
 common(info, {'DOWN', _, process, Pid, Reason}, _, #data{link = Link, traffic = T} = D) ->
@@ -346,12 +346,6 @@ common(info, {'EXIT', Pid, Reason}, _, D) when is_pid(Pid), Reason =/= shutdown 
 common(_, _, _, D) ->
     %% Ticks, frames and exits of an earlier process.
     {keep_state, D}.
-
-phase(draining) -> draining;
-phase(State) when State =:= ready; State =:= stalled -> up;
-phase(_) -> down.
-
-is_up(State) -> State =:= ready orelse State =:= stalled orelse State =:= draining.
 
 close_websockets(Code, Reason, #data{link = Link, traffic = T} = D) ->
     D#data{traffic = hornbeam_worker_traffic:close_websockets(Code, Reason, Link, T)}.
@@ -391,28 +385,24 @@ bury(#data{link = Link, traffic = T, failures = Failures} = D) ->
         traffic = Buried,
         drain = recycle,
         drained_at = undefined,
-        failures = failures(hornbeam_worker_traffic:answered(T), Failures)
+        failures = hornbeam_worker_life:failures(hornbeam_worker_traffic:answered(T), Failures)
     }.
-
-failures(0, Failures) -> Failures + 1;
-failures(_, _) -> 0.
 
 %%% The end
 
 -spec terminate(term(), atom(), #data{}) -> ok.
 terminate(Reason, State, D) ->
-    _ = is_orderly(Reason) andalso is_up(State) andalso ended(State, D),
+    _ = hornbeam_worker_life:is_orderly(Reason, State) andalso ended(State, D),
     #data{traffic = T, options = Options} = bury(D),
     ok = hornbeam_worker_traffic:closed(T),
-    ok = refuse_rest(T),
+    ok = lists:foreach(
+        fun(Request) -> ok = hornbeam_worker_traffic:refuse(Request, T) end,
+        hornbeam_worker_mailbox:rest()
+    ),
     case maps:get(own_pool, Options, false) of
         true -> hornbeam_worker_traffic:delete_pool(T);
         false -> ok
     end.
-
-%% After a crash of ours nobody knows what the process would still say.
-is_orderly({shutdown, _}) -> true;
-is_orderly(Reason) -> Reason =:= shutdown orelse Reason =:= normal.
 
 %% A worker that drains to be recycled has been told already.
 ended(State, #data{drain = Drain, port = Port, link = Link, options = Options}) ->
@@ -422,15 +412,6 @@ ended(State, #data{drain = Drain, port = Port, link = Link, options = Options}) 
         {'EXIT', Port, _} -> ok;
         {'DOWN', _, process, Port, _} -> ok
     after maps:get(stop_timeout, Options) -> ok
-    end.
-
-%% Requests that were sent here before the limit became 0.
-refuse_rest(T) ->
-    receive
-        {hornbeam_open, To, Request} ->
-            ok = hornbeam_worker_traffic:refuse({To, Request}, T),
-            refuse_rest(T)
-    after 0 -> ok
     end.
 
 describe(State, #data{boots = Boots, link = Link, traffic = T} = D) ->

@@ -12,7 +12,7 @@
 -export([packet/3, messages/3, call_event/4, call_down/4]).
 -export([overdue/2, give_away/2, fail_all/2]).
 -export([open_limit/1, close_limit/1, retry/1, ask/2, ready/2, closed/1, delete_pool/1]).
--export([count/1, given/1, answered/1, silent_for/1, info/1]).
+-export([count/1, calls/1, given/1, answered/1, silent_for/1, info/1]).
 -export_type([state/0, options/0, event/0]).
 
 -include("hornbeam_wire.hrl").
@@ -358,6 +358,10 @@ ask(_, _) -> {error, unknown_call}.
 
 -spec count(state()) -> non_neg_integer().
 count(#traffic{exchanges = X}) -> hornbeam_exchanges:count(X).
+
+%% @doc Calls of the node that the worker has not answered.
+-spec calls(state()) -> non_neg_integer().
+calls(#traffic{calls = Calls}) -> hornbeam_calls:count(Calls).
 
 %% @doc Requests that were given away and that the worker still has to hand back.
 -spec given(state()) -> non_neg_integer().
