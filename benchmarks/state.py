@@ -45,6 +45,8 @@ class Line:
         clock: of the round trip. processors: that client and server used for it, which what else
             runs on the machine hardly changes.
         ratios: of `clock`.
+        switches: how often client and server left the processor in it, where that was counted: 2
+            when both sleep, or share one; 1 when the client has looked for its answer meanwhile.
     """
 
     operation: str
@@ -52,6 +54,7 @@ class Line:
     processors: dict[str, float]
     ratios: dict[str, float]
     aim: float
+    switches: dict[str, float]
 
 
 # By operation, by store, by kind of time.
@@ -62,14 +65,15 @@ def lines(rounds: Sequence[Round], aims: Mapping[str, float] = AIMS) -> list[Lin
     """The rounds' medians, operation by operation. Pure."""
 
     def medians(operation: str, kind: str) -> dict[str, float]:
-        stores = rounds[0][operation]
+        stores = [s for s, times in rounds[0][operation].items() if kind in times]
         return {s: median(each[operation][s][kind] for each in rounds) for s in stores}
 
     found = []
     for operation in rounds[0]:
         clock, processors = medians(operation, "clock"), medians(operation, "processors")
         ratios = {s: took / clock[OURS] for s, took in clock.items() if s != OURS}
-        found.append(Line(operation, clock, processors, ratios, aims[operation]))
+        slept = medians(operation, "switches")
+        found.append(Line(operation, clock, processors, ratios, aims[operation], slept))
     return found
 
 
@@ -79,6 +83,7 @@ def table(all_lines: Sequence[Line]) -> str:
     head = ["operation", *(f"{store} us" for store in stores)]
     head += [*(f"x {store}" for store in stores if store != OURS), "aim"]
     head += [f"{store} CPU us" for store in stores]
+    head += [f"{store} switches" for store in all_lines[0].switches]
     rows = [
         [
             line.operation,
@@ -86,6 +91,7 @@ def table(all_lines: Sequence[Line]) -> str:
             *(f"{ratio:.2f}" for ratio in line.ratios.values()),
             f"{line.aim:g}",
             *(f"{took:,.1f}" for took in line.processors.values()),
+            *(f"{slept:.1f}" for slept in line.switches.values()),
         ]
         for line in all_lines
     ]

@@ -29,17 +29,25 @@ def processor(pids: Iterable[int]) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
+def switches(pids: Iterable[int]) -> int:
+    """How often the threads of these processes have left the processor (Linux)."""
+    states = [state for pid in pids for state in Path(f"/proc/{pid}/task").glob("*/status")]
+    lines = [line for state in states for line in state.read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
 def timed(operation: Operation, count: int, *servers: int) -> dict[str, float]:
     """Microseconds of one of `count` operations, by the clock and of the processors (of this
-    process and `servers`), after some that are not measured."""
+    process and `servers`), and how often these left the processor, after some not measured."""
     for _ in range(max(1, count // 20)):
         operation()
     pids = (os.getpid(), *servers)
-    used, begin = processor(pids), perf_counter()
+    slept, used, begin = switches(pids), processor(pids), perf_counter()
     for _ in range(count):
         operation()
-    took, used = perf_counter() - begin, processor(pids) - used
-    return {"clock": took / count * 1e6, "processors": used / count * 1e6}
+    took, used, slept = perf_counter() - begin, processor(pids) - used, switches(pids) - slept
+    clock, processors = took / count * 1e6, used / count * 1e6
+    return {"clock": clock, "processors": processors, "switches": slept / count}
 
 
 def hornbeam_pipeline() -> object:
