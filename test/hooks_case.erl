@@ -66,7 +66,9 @@ meeting(Here) ->
 
 -spec file_name() -> file:filename_all().
 file_name() ->
-    Name = "hornbeam-hooks-" ++ integer_to_list(erlang:unique_integer([positive])),
+    %% unique in this machine, whoever else runs these suites
+    Number = integer_to_list(erlang:unique_integer([positive])),
+    Name = lists:append(["hornbeam-hooks-", os:getpid(), "-", Number]),
     filename:join(os:getenv("TMPDIR", "/tmp"), Name).
 
 %% @doc The handler that writes this file has noticed that it was closed.

@@ -17,7 +17,7 @@ all() -> hornbeam_case:all(?MODULE).
 suite() -> [{timetrap, {seconds, 90}}].
 
 init_per_suite(Config) ->
-    Cookie = ["-setcookie", "interop" ++ integer_to_list(erlang:unique_integer([positive]))],
+    Cookie = ["-setcookie", "interop" ++ os:getpid()],
     Options = #{python => hornbeam_case:python(), pythonpath => [hornbeam_case:apps()]},
     %% Nodes end with the process that started them: one that lives as long as the suite.
     Parent = self(),
