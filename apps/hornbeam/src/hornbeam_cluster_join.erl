@@ -8,7 +8,7 @@
 -module(hornbeam_cluster_join).
 -behaviour(gen_server).
 
--export([start_link/0, configure/1]).
+-export([start_link/0, configure/1, attempt/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -104,11 +104,15 @@ connect(Name) ->
         {error, Why} -> Why
     end.
 
-%% The exit reason is the result.
 run(What, Fun, #state{running = Running} = State) ->
-    {Pid, Monitor} = spawn_monitor(fun() -> exit({result, Fun()}) end),
+    {Pid, Monitor} = spawn_monitor(?MODULE, attempt, [Fun]),
     {ok, _} = timer:kill_after(?DEADLINE, Pid),
     State#state{running = Running#{Monitor => What}}.
+
+%% @doc Runs in a process of its own, whose exit reason is the result.
+-spec attempt(fun(() -> term())) -> no_return().
+attempt(Fun) ->
+    exit({result, Fun()}).
 
 done({connect, Name}, {result, true}, #state{targets = Targets} = State) ->
     timed(State#state{targets = hornbeam_cluster_targets:connected(Name, Targets)});

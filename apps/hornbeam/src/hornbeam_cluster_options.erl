@@ -25,14 +25,17 @@
 -define(HOST, "^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?\\.?$").
 
 %% @doc Joins nobody.
--spec none() -> cluster().
+-spec none() ->
+    #{nodes := [], dns := undefined, basename := undefined, interval := ?INTERVAL}.
 none() ->
     #{nodes => [], dns => undefined, basename => undefined, interval => ?INTERVAL}.
 
 -spec expected() -> binary().
 expected() ->
-    <<"a map of nodes => names of nodes, dns => the name of a host, basename => text, "
-        "interval => milliseconds">>.
+    iolist_to_binary([
+        "a map of nodes => names of nodes, dns => the name of a host, basename => text, ",
+        "interval => milliseconds"
+    ]).
 
 %% @doc The option in its one form.
 -spec check(term()) -> {ok, cluster()} | error | {error, What :: binary()}.

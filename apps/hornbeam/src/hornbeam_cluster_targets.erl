@@ -19,9 +19,9 @@
 }).
 
 -type name() :: binary().
--opaque targets() :: #{name() => #target{}}.
+-type targets() :: #{name() => #target{}}.
 
--spec new() -> targets().
+-spec new() -> #{}.
 new() ->
     #{}.
 
