@@ -266,7 +266,6 @@ def unsubscribe(topic: str, *, prefix: bool = False) -> None:
     """Takes one `subscribe` of the current piece of work back; nothing when there is none.
 
     Messages that have arrived can still be received. Does not wait for the node, in any loop.
-
     Raises: TypeError, ValueError: the topic is no text, or too long. NotConnected.
     """
     hub, channel = connected("unsubscribe()"), _channel(topic, prefix)

@@ -2,15 +2,15 @@
 """What the documents that describe hornbeam show, one case for each of their examples, as people
 write it: `/case` runs the function of that name.
 
-A case asserts; what it asserts is 200 `ok`, an AssertionError is 500. `application` is for WSGI,
-`websocket_app` for ASGI. tests/live/test_documented.py has the Erlang side and the table.
+A case asserts; what it asserts is 200 `ok`, an AssertionError is 500. Those for ASGI are in
+`documented_asgi`. tests/live/test_documented.py has the Erlang side and the table.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -38,7 +38,6 @@ from hornbeam_erlang import (
     state_keys,
     state_set,
     stream,
-    stream_async,
     subscribe,
     unhook,
     unregister_hook,
@@ -380,40 +379,3 @@ def every_name_is_there() -> None:
         assert callable(getattr(hornbeam_erlang, name))
     assert "@" in hornbeam_erlang.node()
     assert hornbeam_erlang.nodes() == []
-
-
-# ASGI.
-
-
-async def generate(path: str, prompt: str) -> AsyncIterator[str]:
-    async for chunk in stream_async(path, "generate", prompt):
-        yield chunk
-
-
-async def websocket_app(scope: Any, receive: Any, send: Any) -> None:
-    """A WebSocket that is told what is published to its user, each time its client says something;
-    and a page of a stream."""
-    if scope["type"] == "lifespan":
-        return
-    if scope["type"] == "http":
-        path = fresh("llm")
-        register_hook(path, Model)
-        text = "".join([chunk async for chunk in generate(path, "streamed")])
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": text.encode()})
-        return
-    await send({"type": "websocket.accept"})
-    user_id = scope["path"].strip("/")
-    subscribe(f"user:{user_id}")
-    try:
-        while True:
-            message = await receive()
-            if message["type"] == "websocket.disconnect":
-                break
-            if message.get("text") == "publish":
-                publish(f"user:{user_id}", {"for": user_id})
-            published = receive_pubsub(timeout=0)
-            if published:
-                await send({"type": "websocket.send", "text": json.dumps(published)})
-    finally:
-        unsubscribe(f"user:{user_id}")

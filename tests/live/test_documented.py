@@ -39,6 +39,7 @@ FUNCTIONS = (
 
 GUIDE, REFERENCE, README = "guide", "reference", "README"
 HERE, TABLE = "tests/apps/documented.py", "tests/live/test_documented.py"
+ASGI = "tests/apps/documented_asgi.py"
 RPC, START = "test/rpc_SUITE.erl", "test/start_SUITE.erl"
 REQUEST_HOOKS = "test/request_hooks_SUITE.erl"
 
@@ -55,7 +56,7 @@ EXAMPLES: dict[tuple[str, str], tuple[str, str]] = {
     (GUIDE, "distributed inference"): ("examples/distributed_rpc/app.py", "gpu_nodes"),
     (GUIDE, "errors of rpc_call"): (RPC, "node_is_killed"),
     (GUIDE, "subscribe, publish, unsubscribe"): (HERE, "publish_and_subscribe"),
-    (GUIDE, "WebSocket with publish and subscribe"): (HERE, "websocket_app"),
+    (GUIDE, "WebSocket with publish and subscribe"): (ASGI, "websocket_app"),
     (GUIDE, "broadcasting updates"): (HERE, "broadcast_updates"),
     (GUIDE, "registering functions"): (TABLE, "FUNCTIONS"),
     (GUIDE, "call"): (HERE, "call_functions"),
@@ -81,7 +82,7 @@ EXAMPLES: dict[tuple[str, str], tuple[str, str]] = {
     (REFERENCE, "execute"): (HERE, "embeddings"),
     (REFERENCE, "execute_async, await_result"): (HERE, "tasks"),
     (REFERENCE, "stream"): (HERE, "streams"),
-    (REFERENCE, "stream_async"): (HERE, "generate"),
+    (REFERENCE, "stream_async"): (ASGI, "generate"),
     (REFERENCE, "cached_inference, cache_stats"): (HERE, "inference"),
     (REFERENCE, "import summary"): (HERE, "every_name_is_there"),
     (README, "start/1 and start/2"): (START, "serves_and_tells"),
@@ -124,7 +125,7 @@ def test_websocket_and_stream() -> None:
     """What is published to a user reaches the socket when its client speaks next; a stream is a
     response."""
     options = ("--interface", "asgi", "--workers", "1")
-    with serving.serving("apps.documented:websocket_app", TESTS, *options) as served:
+    with serving.serving("apps.documented_asgi:websocket_app", TESTS, *options) as served:
         assert served.get("/") == (200, b"streamed")
         with connect(f"ws://{served.host}:{served.port}/7") as socket:
             socket.send("publish")
@@ -150,7 +151,7 @@ def test_where_the_example_is(example: tuple[str, str], place: tuple[str, str]) 
     file, name = place
     assert re.search(rf"\b{name}\b", (ROOT / Path(file)).read_text())
     if file == HERE:
-        assert name in {*CASES, "websocket_app", "generate", "embeddings"}
+        assert name in {*CASES, "embeddings"}
 
 
 def test_no_case_is_without_an_example() -> None:
