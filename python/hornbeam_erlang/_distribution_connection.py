@@ -246,6 +246,11 @@ class Connection(Signals):
         return self.data_to_send()
 
     @property
+    def waiting(self) -> int:
+        """Bytes of the peer that make no whole packet yet."""
+        return self._packets.waiting()
+
+    @property
     def connected(self) -> bool:
         """Whether the handshake is over."""
         return self._handshake is None

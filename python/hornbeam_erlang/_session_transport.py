@@ -63,8 +63,12 @@ class SessionTransport(Transport):
         # What OTP 25 and OTP 26 make of an atom of ASCII.
         self._commands = (owner + b"h\x02w\x07commandm", owner + b"h\x02d\x00\x07commandm")
         self._closes = (owner + b"w\x05close", owner + b"d\x00\x05close")
-        self._head = b"\x83h\x02" + codec.encode(session.pid)[1:] + b"h\x02"
-        self._head += codec.encode(Atom("data"))[1:] + b"m"
+        head = b"\x83h\x02" + codec.encode(session.pid)[1:] + b"h\x02"
+        head += codec.encode(Atom("data"))[1:] + b"m"
+        # What is the same in every message that is sent, and in every one that carries a packet:
+        # all but the packet, which stands in it with its length.
+        self._out = connection.send(session.pid, session.owner, Encoded(head))[4:]
+        self._in = b""
         self._early = b"".join(self._packet(event) for event in session.early)
         _bound_silence(sock, session.ticktime)
         fd = sock.detach()
@@ -93,13 +97,38 @@ class SessionTransport(Transport):
         if not data:
             return data
         self._heard = monotonic()
+        if self._in and not self._connection.waiting:
+            packet, data = self._plain(data)
+            if not data:
+                return packet
+            return packet + self._received(data)
+        return self._received(data)
+
+    def _plain(self, data: bytes) -> tuple[bytes, bytes]:
+        """The packets of the messages at the head of `data`, as long as they are whole and carry
+        nothing else; and the rest, which is for the protocol."""
+        start, packets, size = 0, [], len(self._in)
+        while data.startswith(self._in, start + 4):
+            end = start + 4 + int.from_bytes(data[start : start + 4], "big")
+            if end > len(data):
+                break
+            packets.append(data[start + 4 + size : end])
+            start = end
+        return b"".join(packets), data[start:]
+
+    def _received(self, data: bytes) -> bytes:
+        fresh = not self._connection.waiting
         try:
             events = self._connection.receive(data)
         except DistributionError as exc:
             self._lose(f"the node broke the distribution: {exc}")
             return b""
         if len(events) == 1:
-            return self._packet(events[0])
+            packet = self._packet(events[0])
+            if packet and fresh and data.endswith(packet) and not self._connection.waiting:
+                # One message, and the only one: what is before its packet is before every other.
+                self._in = data[4 : len(data) - len(packet)]
+            return packet
         return b"".join(map(self._packet, events))
 
     def _packet(self, event: Event) -> bytes:
@@ -131,12 +160,13 @@ class SessionTransport(Transport):
         """Sends one packet, which begins with its length."""
         if monotonic() - self._heard > self._session.ticktime:
             self._lose(f"the node was silent for {self._session.ticktime:g} s")
-        self._send(Encoded(b"".join((self._head, *parts))))
+        size = len(self._out) + sum(map(len, parts))
+        with self._write_order:
+            super().write(b"".join((size.to_bytes(4, "big"), self._out, *parts)))
 
     def _send(self, message: object) -> None:
         session = self._session
-        with self._write_order:
-            super().write(self._connection.send(session.pid, session.owner, message))
+        self._answer(self._connection.send(session.pid, session.owner, message))
 
     def leave(self, status: int) -> None:
         """Tells the node how this program ends, and waits a little until it knows."""
