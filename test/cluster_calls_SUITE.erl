@@ -147,6 +147,39 @@ tasks_run_elsewhere(Config) ->
     doc("execute_async starts a handler of another node; its result is awaited at home."),
     ?assertEqual("{\"ok\": 5}", do_ask(Config, "task", [<<"away">>, <<"add">>, [2, 3]])).
 
+labels_on_other_nodes(Config) ->
+    doc("A handler with labels that nobody here has is looked for on the other nodes, where some "
+        "program with them is attached: calls, streams and tasks; with other labels it is "
+        "NotRegistered."),
+    [Home, Away, Third] = ?config(peers, Config),
+    Command = do_attach(Away),
+    {os_pid, CommandPid} = erlang:port_info(Command, os_pid),
+    try
+        [await(fun() -> do_has(Peer, Away, hooks, <<"labelled">>) end) || Peer <- [Home, Third]],
+        do_labelled(Config, Third)
+    after
+        _ = os:cmd("kill " ++ integer_to_list(CommandPid))
+    end,
+    receive {Command, {exit_status, Status}} -> ?assertEqual(0, Status) end,
+    await(fun() -> not do_has(Home, Away, hooks, <<"labelled">>) end).
+
+do_labelled(Config, Third) ->
+    Gpu = #{<<"gpu">> => 1},
+    {match, [Pid, Pid]} = re:run(do_ask(Config, "labelled", [Gpu]),
+        "^{\"ok\": \\[([0-9]+), \\[0, 1, .*, 29\\], ([0-9]+)\\]}$",
+        [{capture, all_but_first, list}]),
+    ?assertEqual({ok, list_to_integer(Pid)},
+        call(Third, hornbeam_hooks, execute, [labelled, pid, [], #{labels => Gpu}])),
+    ?assertEqual({ok, list_to_integer(Pid)}, call(Third, hornbeam_hooks, execute, [labelled, pid,
+        []])),
+    do_says(do_ask(Config, "labelled", [#{<<"gpu">> => 2}]), "NotRegistered").
+
+do_attach(Peer) ->
+    Arguments = ["-m", "hornbeam_erlang.worker", "--node", atom_to_list(name(Peer)), "--hooks",
+        "cluster_labelled", "--label", "gpu=1", "--app-dir", hornbeam_case:apps()],
+    open_port({spawn_executable, hornbeam_case:python()},
+        [{args, Arguments}, {env, [{"HORNBEAM_COOKIE", cluster_nodes:cookie()}]}, exit_status]).
+
 %%% Streams
 
 streams_over_nodes(Config) ->

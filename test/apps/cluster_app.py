@@ -84,6 +84,11 @@ def one_by_one(path, action, args, pause):
 
 OPERATIONS = {
     "execute": lambda path, action, args: execute(path, action, *args),
+    "labelled": lambda labels: [
+        execute("labelled", "pid", labels=labels),
+        list(stream("labelled", "numbers", 30, labels=labels)),
+        await_result(execute_async("labelled", "pid", labels=labels)),
+    ],
     "stream": lambda path, action, args: list(stream(path, action, *args)),
     "first": first,
     "one_by_one": one_by_one,

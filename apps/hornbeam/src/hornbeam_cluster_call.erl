@@ -17,16 +17,20 @@
 -define(WINDOW, 16).
 
 -type request() ::
-    {execute, hornbeam_hooks_table:path(), Payload :: binary()}
-    | {stream, hornbeam_hooks_table:path(), Payload :: binary(), Tag :: reference()}
+    {execute, hornbeam_hooks_call:target(), Payload :: binary()}
+    | {stream, hornbeam_hooks_call:target(), Payload :: binary(), Tag :: reference()}
     | {call, Name :: term(), Arguments :: [term()]}.
 
 -type outcome() :: hornbeam_caller:answer() | {error, timeout | node_down} | none.
 
 %% @doc Execute an action of a handler; `none' when no node has one. Timeout in milliseconds.
--spec execute(hornbeam_hooks_table:path(), binary(), pos_integer()) -> outcome().
-execute(Path, Payload, Timeout) ->
-    ask(hornbeam_cluster:providers({hook, Path}), {execute, Path, Payload}, Timeout, none).
+-spec execute(hornbeam_hooks_call:target(), binary(), pos_integer()) -> outcome().
+execute(Target, Payload, Timeout) ->
+    ask(providers(Target), {execute, Target, Payload}, Timeout, none).
+
+%% Which of them has the labels that are wanted, each has to say itself.
+providers(Target) ->
+    hornbeam_cluster:providers({hook, hornbeam_hooks_call:path(Target)}).
 
 %% @doc Call a registered function.
 -spec call(term(), [term()], pos_integer()) -> outcome().
@@ -37,11 +41,10 @@ call(_, _, _) ->
 
 %% @doc Execute an action as a stream: Emit is called with each item, encoded, and may wait. Timeout
 %% is for each of them.
--spec stream(hornbeam_hooks_table:path(), binary(), pos_integer(), fun((binary()) -> _)) ->
+-spec stream(hornbeam_hooks_call:target(), binary(), pos_integer(), fun((binary()) -> _)) ->
     outcome().
-stream(Path, Payload, Timeout, Emit) ->
-    Request = {stream, Path, Payload, make_ref()},
-    ask(hornbeam_cluster:providers({hook, Path}), Request, Timeout, Emit).
+stream(Target, Payload, Timeout, Emit) ->
+    ask(providers(Target), {stream, Target, Payload, make_ref()}, Timeout, Emit).
 
 ask([], _, _, _) ->
     none;
@@ -106,19 +109,19 @@ print_here() ->
     true = group_leader(Leader, self()),
     ok.
 
-outcome({execute, Path, Payload}, _, Timeout, Watch) ->
-    hornbeam_hooks_call:execute_here(Path, Payload, Timeout, Watch);
+outcome({execute, Target, Payload}, _, Timeout, Watch) ->
+    hornbeam_hooks_call:execute_here(Target, Payload, Timeout, Watch);
 outcome({call, Name, Arguments}, _, Timeout, Watch) ->
     case hornbeam_functions:is_registered(Name) of
         true -> hornbeam_functions:call_here(Name, Arguments, Timeout, Watch);
         false -> none
     end;
-outcome({stream, Path, Payload, Tag}, Caller, Timeout, Watch) ->
+outcome({stream, Target, Payload, Tag}, Caller, Timeout, Watch) ->
     Send = fun(Item, Credit) ->
         Caller ! {Tag, self(), Item},
         spent(Tag, Credit - 1, Watch)
     end,
-    case hornbeam_hooks_call:stream_here(Path, Payload, {Timeout, Watch}, {Send, ?WINDOW}) of
+    case hornbeam_hooks_call:stream_here(Target, Payload, {Timeout, Watch}, {Send, ?WINDOW}) of
         {ok, _} -> over();
         Outcome -> Outcome
     end.

@@ -9,7 +9,7 @@
 -module(hornbeam_hooks_call).
 -behaviour(hornbeam_service).
 
--export([execute/3, execute_here/4, stream/4, stream_here/4]).
+-export([execute/3, execute_here/4, stream/4, stream_here/4, path/1]).
 -export([handle_payload/2, stream_handle/2]).
 -export_type([target/0]).
 
@@ -23,20 +23,13 @@
 %% @doc Payload is the encoded `[[Action | Arguments], Keywords]'; the answer is encoded, too.
 %% With labels it is for workers that have them alone.
 -spec execute(target(), binary(), pos_integer()) -> outcome().
-execute({Path, Labels}, Payload, Timeout) ->
-    case hornbeam_hooks_table:choose(Path, Labels, undefined) of
-        {ok, Worker} ->
-            hornbeam_caller:hook(Worker, {<<"hook/", Path/binary>>, Payload}, Timeout, none);
-        none ->
-            elsewhere(none, Path)
-    end;
-execute(Path, Payload, Timeout) ->
-    case execute_here(Path, Payload, Timeout, none) of
+execute(Target, Payload, Timeout) ->
+    case execute_here(Target, Payload, Timeout, none) of
         none ->
             Chain = hornbeam_caller:chain(),
             Run = fun() ->
                 ok = hornbeam_caller:set_chain(Chain),
-                elsewhere(hornbeam_cluster_call:execute(Path, Payload, Timeout), Path)
+                elsewhere(hornbeam_cluster_call:execute(Target, Payload, Timeout), path(Target))
             end,
             hornbeam_caller:in_time(Run, Timeout, none);
         Outcome ->
@@ -49,24 +42,42 @@ elsewhere(Outcome, _) -> Outcome.
 not_registered(Path, Id) ->
     hornbeam_services:attempt(Id, fun() -> {not_registered, Path} end).
 
-%% @doc The same by a handler of this node; `none' when it has none.
--spec execute_here(hornbeam_hooks_table:path(), binary(), pos_integer(), Watch) ->
-    outcome() | none
-when
-    Watch :: hornbeam_caller:watch().
-execute_here(Path, Payload, Timeout, Watch) ->
+%% @doc The path of a target.
+-spec path(target()) -> hornbeam_hooks_table:path().
+path({Path, _}) -> Path;
+path(Path) -> Path.
+
+%% Which worker of this node is to do it, or whether Erlang is; handlers in Erlang have no labels.
+place({Path, Labels}) ->
+    case hornbeam_hooks_table:choose(Path, Labels, undefined) of
+        {ok, Worker} -> {worker, Worker};
+        none -> none
+    end;
+place(Path) ->
     case {hornbeam_hooks_table:choose(Path, undefined), hornbeam_hooks_table:is_served(Path)} of
-        {{ok, Worker}, _} ->
-            hornbeam_caller:hook(Worker, {<<"hook/", Path/binary>>, Payload}, Timeout, Watch);
-        {none, true} ->
-            Run = answering(context(Path, Timeout), Payload),
+        {{ok, Worker}, _} -> {worker, Worker};
+        {none, true} -> erlang;
+        {none, false} -> none
+    end.
+
+hook(Target, Payload) -> {<<"hook/", (path(Target))/binary>>, Payload}.
+
+%% @doc The same by a handler of this node; `none' when it has none.
+-spec execute_here(target(), binary(), pos_integer(), hornbeam_caller:watch()) -> outcome() | none.
+execute_here(Target, Payload, Timeout, Watch) ->
+    case place(Target) of
+        {worker, Worker} ->
+            hornbeam_caller:hook(Worker, hook(Target, Payload), Timeout, Watch);
+        erlang ->
+            Run = answering(context(Target, Timeout), Payload),
             hornbeam_caller:in_time(Run, Timeout, Watch);
-        {none, false} ->
+        none ->
             none
     end.
 
-context(Path, Timeout) ->
-    Context = hornbeam_services:context(<<"execute/", Path/binary>>, [], 0, Timeout),
+context(Target, Timeout) ->
+    Service = <<"execute/", (path(Target))/binary>>,
+    Context = hornbeam_services:context(Service, [], 0, Timeout),
     Context#{chain := hornbeam_caller:chain()}.
 
 %% An Erlang handler has the deadline that one in Python has.
@@ -85,22 +96,13 @@ answer(Context, Payload) ->
     {ok, Acc} | {error, hornbeam_hooks:error()}
 when
     Fun :: fun((term(), Acc) -> {ok, Acc} | {stop, Acc}).
-stream({Path, Labels}, Payload, Timeout, {Fun, Acc}) ->
-    case hornbeam_hooks_table:choose(Path, Labels, undefined) of
-        {ok, Worker} ->
-            Call = {<<"hook/", Path/binary>>, Payload},
-            hornbeam_caller:stream(Worker, Call, Timeout, {Fun, Acc});
-        none ->
-            hornbeam_caller:outcome(elsewhere(none, Path))
-    end;
-stream(Path, Payload, Timeout, {Fun, Acc}) ->
-    case {hornbeam_hooks_table:choose(Path, undefined), hornbeam_hooks_table:is_served(Path)} of
-        {{ok, Worker}, _} ->
-            Call = {<<"hook/", Path/binary>>, Payload},
-            hornbeam_caller:stream(Worker, Call, Timeout, {Fun, Acc});
-        {none, IsHere} ->
-            Context = context(Path, Timeout),
-            Produce = producer(IsHere, Context, Path, Payload),
+stream(Target, Payload, Timeout, {Fun, Acc}) ->
+    case place(Target) of
+        {worker, Worker} ->
+            hornbeam_caller:stream(Worker, hook(Target, Payload), Timeout, {Fun, Acc});
+        Place ->
+            Context = context(Target, Timeout),
+            Produce = producer(Place, Context, Target, Payload),
             Relay = relay(self(), maps:get(chain, Context), Produce),
             case relayed(Relay, {Timeout, none}, Fun, Acc) of
                 {ok, _} = Folded -> Folded;
@@ -109,22 +111,21 @@ stream(Path, Payload, Timeout, {Fun, Acc}) ->
     end.
 
 %% @doc The same by a handler of this node, with encoded items; `none' when it has none.
--spec stream_here(hornbeam_hooks_table:path(), binary(), Limits, {Fun, Acc}) ->
+-spec stream_here(target(), binary(), Limits, {Fun, Acc}) ->
     {ok, Acc} | outcome() | none
 when
     Limits :: {Timeout :: pos_integer(), hornbeam_caller:watch()},
     Fun :: fun((binary(), Acc) -> {ok, Acc} | {stop, Acc}).
-stream_here(Path, Payload, {Timeout, _} = Limits, {Fun, Acc}) ->
-    case {hornbeam_hooks_table:choose(Path, undefined), hornbeam_hooks_table:is_served(Path)} of
-        {{ok, Worker}, _} ->
-            Call = {<<"hook/", Path/binary>>, Payload},
-            hornbeam_caller:stream_encoded(Worker, Call, Limits, {Fun, Acc});
-        {none, true} ->
-            Context = context(Path, Timeout),
-            Produce = producer(true, Context, Path, Payload),
+stream_here(Target, Payload, {Timeout, _} = Limits, {Fun, Acc}) ->
+    case place(Target) of
+        {worker, Worker} ->
+            hornbeam_caller:stream_encoded(Worker, hook(Target, Payload), Limits, {Fun, Acc});
+        erlang ->
+            Context = context(Target, Timeout),
+            Produce = producer(erlang, Context, Target, Payload),
             Relay = relay(self(), maps:get(chain, Context), Produce),
             relayed(Relay, Limits, fun(Item, Before) -> Fun(encoded(Item), Before) end, Acc);
-        {none, false} ->
+        none ->
             none
     end.
 
@@ -135,18 +136,19 @@ encoded(Item) ->
     end.
 
 %% Calls Emit with each item of an Erlang handler, or of a handler of another node; the answer.
-producer(true, Context, _, Payload) ->
+producer(erlang, Context, _, Payload) ->
     fun(Emit) ->
         Run = items(Context, Emit),
         hornbeam_services:stripped(hornbeam_services:guarded(Context, Payload, Run))
     end;
-producer(false, #{timeout := Timeout}, Path, Payload) ->
+producer(none, #{timeout := Timeout}, Target, Payload) ->
     fun(Emit) ->
         Decoded = fun(Encoded) ->
             {ok, Item} = hornbeam_wire:decode_value(Encoded),
             Emit(Item)
         end,
-        elsewhere(hornbeam_cluster_call:stream(Path, Payload, Timeout, Decoded), Path)
+        Outcome = hornbeam_cluster_call:stream(Target, Payload, Timeout, Decoded),
+        elsewhere(Outcome, path(Target))
     end.
 
 %% The handler is one item ahead of its reader.
@@ -199,19 +201,27 @@ flush(Pid) ->
 
 %%% For workers
 
-%% @doc The service `execute/Path': `[Action | Arguments], Keywords'.
+%% @doc The service `execute/Path', or `execute?Labels/Path': `[Action | Arguments], Keywords'.
 -spec handle_payload(binary(), hornbeam_service:context()) ->
     {encoded, hornbeam_caller:answer()} | {not_registered, binary()}.
-handle_payload(Payload, #{service := <<"execute/", Path/binary>>, timeout := Timeout} = Context) ->
-    case hornbeam_hooks_table:is_served(Path) of
+handle_payload(Payload, #{service := Service, timeout := Timeout} = Context) ->
+    Target = target(Service),
+    case is_here(Target) of
         true ->
             {encoded, answer(Context, Payload)};
         false ->
-            case hornbeam_cluster_call:execute(Path, Payload, Timeout) of
-                none -> {not_registered, Path};
+            case hornbeam_cluster_call:execute(Target, Payload, Timeout) of
+                none -> {not_registered, path(Target)};
                 Outcome -> {encoded, hornbeam_caller:encoded(Outcome)}
             end
     end.
+
+target(<<"execute/", Path/binary>>) -> Path;
+target(<<"execute?", Target/binary>>) -> hornbeam_labels:split(Target).
+
+%% No worker has been chosen, so nobody here has the labels.
+is_here({_, _}) -> false;
+is_here(Path) -> hornbeam_hooks_table:is_served(Path).
 
 handle([Action | Arguments], Keywords, #{service := <<"execute/", Path/binary>>}) when
     is_binary(Action)
@@ -245,17 +255,18 @@ result(Value) -> {ok, Value}.
 %% @doc The same as a stream: items go to the worker process as the reader grants them. What the
 %% call is answered with when they are over.
 -spec stream_handle(hornbeam_service:context(), Payload :: binary()) -> hornbeam_wire:message().
-stream_handle(#{service := <<"execute/", Path/binary>>, call := Id} = Context, Payload) ->
+stream_handle(#{service := Service, call := Id} = Context, Payload) ->
     _ = put(hornbeam_credit, ?WINDOW),
-    case hornbeam_hooks_table:is_served(Path) of
+    Target = target(Service),
+    case is_here(Target) of
         true ->
             Emit = fun(Item) -> emit(encoded(Item), Context) end,
             hornbeam_services:guarded(Context, Payload, items(Context, Emit));
         false ->
             Emit = fun(Item) -> emit(Item, Context) end,
             #{timeout := Timeout} = Context,
-            case hornbeam_cluster_call:stream(Path, Payload, Timeout, Emit) of
-                none -> not_registered(Path, Id);
+            case hornbeam_cluster_call:stream(Target, Payload, Timeout, Emit) of
+                none -> not_registered(path(Target), Id);
                 Outcome -> message(hornbeam_caller:encoded(Outcome), Id)
             end
     end.

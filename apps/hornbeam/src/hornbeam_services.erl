@@ -64,6 +64,7 @@ services() ->
 %% A `payload' service runs in a process, too, and gets its arguments as they came.
 -spec service(binary()) -> {inline | process | payload, module()} | none.
 service(<<"execute/", _/binary>>) -> {payload, hornbeam_hooks_call};
+service(<<"execute?", _/binary>>) -> {payload, hornbeam_hooks_call};
 service(<<"task/", _/binary>>) -> {payload, hornbeam_tasks};
 service(Name) ->
     case services() of
@@ -87,7 +88,9 @@ context(Service, [], Exchange, Timeout) ->
     {done, hornbeam_wire:message()} | {running, pid(), reference()}
 when
     Code :: non_neg_integer().
-call(?STREAM, #{service := <<"execute/", _/binary>>} = Context, Payload) ->
+call(?STREAM, #{service := <<"execute", Next, _/binary>>} = Context, Payload) when
+    Next =:= $/; Next =:= $?
+->
     start(Context, fun() -> hornbeam_hooks_call:stream_handle(Context, Payload) end);
 call(?STREAM, #{service := Service, call := Id}, _) ->
     {done, result({not_registered, Service}, Id)};
