@@ -87,6 +87,8 @@ executed_on_another_node(Config) ->
         call(Third, hornbeam_hooks, execute, [away, fail, [<<"x">>]])),
     ok = do_register(Third, <<"erlang">>),
     await(fun() -> do_has(Home, Third, hooks, <<"erlang">>) end),
+    #{cluster := Known} = call(Home, hornbeam, info, []),
+    ?assertEqual(#{hooks => [<<"erlang">>], functions => []}, maps:get(name(Third), Known)),
     ?assertEqual({ok, name(Third)},
         call(Home, hornbeam_hooks, execute, [erlang, node_of_handler, []])),
     do_says(do_execute(Config, <<"erlang">>, <<"fail_there">>, [<<"why">>]), "RemoteError.*why"),
