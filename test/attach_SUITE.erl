@@ -226,14 +226,26 @@ stalled(Config) ->
     doc("A worker that is silent for three heartbeats gets nothing new, and does again when it "
         "speaks."),
     Port = do_start(#{threads => 2}, Config),
+    %% Time to speak before it is given up.
+    ok = do_ticktime(60, [peer, worker], Config),
     Pid = do_worker(Config),
+    ok = do(quiet, [Pid], Config),
     hornbeam_case:await(fun() -> [S || #{state := S} <- do_workers(Config)] =:= [stalled] end),
     Answer = do_fetch(Port, "/x"),
     hornbeam_case:await(fun() -> maps:get(queued, do_hornbeam(info, [], Config)) =:= 1 end),
     ok = do(send, [Pid, [{6}]], Config),
     {16, 1, _, _, _, _, _, _, _, _} = do(next, [Pid], Config),
     ok = do(send, [Pid, [{19, 1, 200, #{}, <<"late">>}]], Config),
-    ?assertEqual({200, <<"late">>}, Answer()).
+    ?assertEqual({200, <<"late">>}, Answer()),
+    ok = do_ticktime(?TICKTIME, [peer], Config).
+
+%% Nodes that tick each other have to agree.
+do_ticktime(Seconds, Peers, Config) ->
+    [
+        peer:call(proplists:get_value(Peer, Config), net_kernel, set_net_ticktime, [Seconds, 0])
+     || Peer <- Peers
+    ],
+    ok.
 
 drains_by_its_own_wish(Config) ->
     doc("A worker that sends DRAIN gets nothing new, finishes what it holds, and leaves its slot."),

@@ -6,7 +6,7 @@
 %% calls of `peer'; everything else in the process of the worker.
 -module(attached_worker).
 
--export([attach/2, greet/1, send/2, exit_status/2, next/1, packets/1]).
+-export([attach/2, greet/1, quiet/1, send/2, exit_status/2, next/1, packets/1]).
 
 -define(PATIENCE, 20000).
 
@@ -21,7 +21,7 @@ attach(Node, Options) ->
         receive
             {Ref, {attached, Worker, Info}} ->
                 Caller ! {self(), {attached, self(), Info}},
-                serve(Worker, [], [], []);
+                serve(Worker, infinity, [], [], []);
             {Ref, Refused} ->
                 Caller ! {self(), Refused}
         end
@@ -31,36 +31,49 @@ attach(Node, Options) ->
     after ?PATIENCE -> no_answer
     end.
 
-%% Packets: oldest first; messages that were decoded and not asked for; who asks for one.
-serve(Worker, [Message | Rest], Packets, [From | Askers]) ->
+%% Milliseconds between signs of life; messages that were decoded and not asked for; packets, newest
+%% first; who asks for a message.
+serve(Worker, Beat, [Message | Rest], Packets, [From | Askers]) ->
     From ! {self(), Message},
-    serve(Worker, Rest, Packets, Askers);
-serve(Worker, Messages, Packets, Askers) ->
+    serve(Worker, Beat, Rest, Packets, Askers);
+serve(Worker, Beat, Messages, Packets, Askers) ->
     receive
         {Worker, {command, Packet}} ->
-            serve(Worker, Messages ++ binary_to_term(Packet), [Packet | Packets], Askers);
+            serve(Worker, Beat, Messages ++ binary_to_term(Packet), [Packet | Packets], Askers);
         {Worker, close} ->
-            serve(Worker, Messages ++ [closed], Packets, Askers);
+            serve(Worker, Beat, Messages ++ [closed], Packets, Askers);
         {send, Out} ->
             Worker ! {self(), {data, term_to_binary(Out)}},
-            serve(Worker, Messages, Packets, Askers);
+            serve(Worker, Beat, Messages, Packets, Askers);
         {exit_status, Status} ->
             Worker ! {self(), {exit_status, Status}},
-            serve(Worker, Messages, Packets, Askers);
+            serve(Worker, Beat, Messages, Packets, Askers);
         {packets, From} ->
             From ! {self(), Packets},
-            serve(Worker, Messages, Packets, Askers);
+            serve(Worker, Beat, Messages, Packets, Askers);
+        {beat, Milliseconds} ->
+            serve(Worker, Milliseconds, Messages, Packets, Askers);
         {next, From} ->
-            serve(Worker, Messages, Packets, Askers ++ [From])
+            serve(Worker, Beat, Messages, Packets, Askers ++ [From])
+    after Beat ->
+        Worker ! {self(), {data, term_to_binary([{6}])}},
+        serve(Worker, Beat, Messages, Packets, Askers)
     end.
 
 %% @doc HELLO and BOOT are answered; the configuration of BOOT.
 -spec greet(pid()) -> map().
 greet(Pid) ->
     send(Pid, [{1, 1, 1, #{<<"pid">> => 1}}]),
+    Pid ! {beat, 500},
     {1, _, _, _} = next(Pid),
     {2, Config} = next(Pid),
     Config.
+
+%% @doc No signs of life any more.
+-spec quiet(pid()) -> ok.
+quiet(Pid) ->
+    Pid ! {beat, infinity},
+    ok.
 
 -spec send(pid(), [tuple()]) -> ok.
 send(Pid, Messages) ->
