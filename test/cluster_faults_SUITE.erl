@@ -65,7 +65,9 @@ end_per_suite(Config) ->
 
 do_node(Host) ->
     Distribution = ["-start_epmd", "false", "-erl_epmd_port", ?PORT, "-kernel",
-        "inet_dist_listen_min", ?PORT, "inet_dist_listen_max", ?PORT, "net_ticktime", ?TICK],
+        "inet_dist_listen_min", ?PORT, "inet_dist_listen_max", ?PORT, "net_ticktime", ?TICK,
+        %% Else OTP may part nodes that are well when one of them has lost a third.
+        "prevent_overlapping_partitions", "false"],
     {Ip, Arguments} = cluster_hosts:exec(Host),
     cluster_nodes:start(hb, #{
         name => "hb", host => cluster_hosts:address(Host), longnames => true,
