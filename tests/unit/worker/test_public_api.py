@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import threading
+from types import ModuleType
 
 import pytest
 
@@ -96,10 +98,14 @@ def test_operations_look_like_functions() -> None:
     assert str(inspect.signature(hornbeam_erlang.state_info)) == "() -> 'dict[str, int | None]'"
 
 
-def test_async_twins() -> None:
+@pytest.mark.parametrize("imported", ["hornbeam_erlang", "hornbeam_erlang.node"])
+def test_async_twins(imported: str) -> None:
     """Each operation has a coroutine function of the same name, parameters and result in `aio`."""
+    importlib.import_module(imported)
     for name in aio.__all__:
         twin, function = getattr(aio, name), getattr(hornbeam_erlang, name)
+        if isinstance(function, ModuleType):  # hornbeam_erlang.node, once it was imported
+            function = type(function).__call__
         if name == "pipeline":
             continue
         if name == "stream":
