@@ -10,7 +10,7 @@
 %% Milliseconds, on top of what a worker gives its process to end.
 -define(SHUTDOWN, 3000).
 
--spec start_link(hornbeam_pool:pool(), hornbeam_worker_proc:options()) ->
+-spec start_link(hornbeam_pool:pool(), hornbeam_worker_life:options()) ->
     supervisor:startlink_ret().
 start_link(Pool, Options) ->
     supervisor:start_link(?MODULE, {Pool, Options}).
@@ -35,7 +35,7 @@ first_free(Supervisor, [Child | Rest]) ->
         {error, {already_started, _}} -> first_free(Supervisor, Rest)
     end.
 
--spec init({hornbeam_pool:pool(), hornbeam_worker_proc:options()}) ->
+-spec init({hornbeam_pool:pool(), hornbeam_worker_life:options()}) ->
     {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init({Pool, Options}) ->
     #{local := Local} = hornbeam_pool:config(Pool),

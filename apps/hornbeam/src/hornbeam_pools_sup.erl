@@ -9,7 +9,7 @@
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
--spec start_pool(hornbeam_pool:name(), hornbeam_pool:pool(), hornbeam_worker_proc:options()) ->
+-spec start_pool(hornbeam_pool:name(), hornbeam_pool:pool(), hornbeam_worker_life:options()) ->
     {ok, pid()} | {error, term()}.
 start_pool(Name, Pool, Options) ->
     supervisor:start_child(?MODULE, #{

@@ -6,7 +6,8 @@
 %% other:
 %%   booting   started, loading the application; gone when that fails
 %%   ready     takes requests
-%% stalled silent for three heartbeats; takes nothing new, what it had not started went elsewhere
+%%   stalled   silent for three heartbeats; takes nothing new, what it had not started went
+%%             elsewhere
 %%   draining  takes nothing new, finishes what it holds, then ends (recycled) or is killed (stuck)
 %%   gone      no process; started again after a delay that grows while it keeps failing
 %% What it holds is `hornbeam_worker_traffic', its connection `hornbeam_link'.
@@ -16,45 +17,13 @@
 -export([start_link/3]).
 -export([callback_mode/0, init/1, terminate/3]).
 -export([booting/3, ready/3, stalled/3, draining/3, gone/3]).
--export_type([options/0]).
 
 -include("hornbeam_wire.hrl").
 -include_lib("kernel/include/logger.hrl").
 
--type options() :: #{
-    %% For hornbeam_link.
-    boot := map(),
-    python => binary(),
-    env => [{string(), string() | false}],
-    descriptors => hornbeam_port:descriptors(),
-    session => hornbeam_session:session(),
-    %% What follows the end of a connection: the next one, or, where nobody here can start the
-    %% process again, the end of the worker process. Default: again.
-    renew => again | never,
-    %% Whether the pool was made for this worker alone. Default: false.
-    own_pool => boolean(),
-    %% For hornbeam_worker_traffic.
-    worker_class := wsgi | asgi,
-    threads := pos_integer(),
-    max_concurrent := pos_integer(),
-    timeout := timeout(),
-    response_window := pos_integer(),
-    request_window := pos_integer(),
-    %% Milliseconds.
-    heartbeat := pos_integer(),
-    boot_timeout := pos_integer(),
-    %% What a process that has nothing left gets to end.
-    stop_timeout := pos_integer(),
-    %% Requests after which the worker is replaced, and how many more at random.
-    max_requests := pos_integer() | infinity,
-    max_requests_jitter := non_neg_integer(),
-    %% Told `{Starter, Index, ready | {failed, Reason}}' about the first boot.
-    starter := reference()
-}.
-
 -record(data, {
     index :: hornbeam_pool:index(),
-    options :: options(),
+    options :: hornbeam_worker_life:options(),
     traffic :: hornbeam_worker_traffic:state(),
     link :: hornbeam_link:link() | undefined,
     %% of the link, or the process that stands for one; undefined when there is none
@@ -84,7 +53,8 @@
 
 -type result() :: gen_statem:event_handler_result(atom()) | gen_statem:state_enter_result(atom()).
 
--spec start_link(hornbeam_pool:pool(), hornbeam_pool:index(), options()) -> {ok, pid()}.
+-spec start_link(hornbeam_pool:pool(), hornbeam_pool:index(), hornbeam_worker_life:options()) ->
+    {ok, pid()}.
 start_link(Pool, Index, Options) ->
     Spawn = {spawn_opt, [{min_heap_size, ?MIN_HEAP_SIZE}]},
     gen_statem:start_link(?MODULE, {Pool, Index, Options}, [Spawn]).
@@ -92,7 +62,8 @@ start_link(Pool, Index, Options) ->
 -spec callback_mode() -> [state_functions | state_enter, ...].
 callback_mode() -> [state_functions, state_enter].
 
--spec init({hornbeam_pool:pool(), hornbeam_pool:index(), options()}) -> {ok, booting, #data{}}.
+-spec init({hornbeam_pool:pool(), hornbeam_pool:index(), hornbeam_worker_life:options()}) ->
+    {ok, booting, #data{}}.
 init({Pool, Index, #{starter := Starter} = Options}) ->
     process_flag(trap_exit, true),
     ok = hornbeam_pool:set_worker(Index, self(), Pool),
@@ -161,17 +132,11 @@ ready(enter, _, #data{traffic = T} = D) ->
 ready(info, {hornbeam_open, To, Request}, D) ->
     opened(hornbeam_worker_mailbox:opens({To, Request}), D);
 ready(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
-    case hornbeam_worker_traffic:packet(Packet, Link, T) of
-        {ok, T1} -> {keep_state, D#data{traffic = T1}};
-        {error, Error, T1} -> broken(Error, D#data{traffic = T1})
-    end;
+    taken(hornbeam_worker_traffic:packet(Packet, Link, T), D);
 ready(info, hornbeam_drain, D) ->
     {next_state, draining, D#data{drain = recycle}};
 ready(internal, {messages, Messages}, #data{link = Link, traffic = T} = D) ->
-    case hornbeam_worker_traffic:messages(Messages, Link, T) of
-        {ok, T1} -> {keep_state, D#data{traffic = T1}};
-        {error, Error, T1} -> broken(Error, D#data{traffic = T1})
-    end;
+    taken(hornbeam_worker_traffic:messages(Messages, Link, T), D);
 ready({timeout, tick}, tick, #data{options = #{heartbeat := Heartbeat}, traffic = T} = D0) ->
     {Stuck, D} = overdue(D0#data{traffic = hornbeam_worker_traffic:retry(T)}),
     case Stuck =/= [] orelse hornbeam_worker_traffic:silent_for(D#data.traffic) > 3 * Heartbeat of
@@ -247,10 +212,7 @@ draining(enter, _, #data{drain = recycle, link = Link} = D0) ->
 draining(enter, _, #data{drain = stuck} = D) ->
     {keep_state, give_away(close_websockets(?RESTART, <<>>, D)), [?NEXT_TICK]};
 draining(info, {Port, {data, Packet}}, #data{port = Port, link = Link, traffic = T} = D) ->
-    case hornbeam_worker_traffic:packet(Packet, Link, T) of
-        {ok, T1} -> {keep_state, D#data{traffic = T1}};
-        {error, Error, T1} -> broken(Error, D#data{traffic = T1})
-    end;
+    taken(hornbeam_worker_traffic:packet(Packet, Link, T), D);
 draining({timeout, tick}, tick, D0) ->
     {Stuck, D} = overdue(D0),
     case has_finished(length(Stuck), D) of
@@ -353,6 +315,10 @@ close_websockets(Code, Reason, #data{link = Link, traffic = T} = D) ->
 overdue(#data{link = Link, traffic = T} = D) ->
     {Stuck, T1} = hornbeam_worker_traffic:overdue(Link, T),
     {Stuck, D#data{traffic = T1}}.
+
+%% What the worker has said was legal, or was not.
+taken({ok, T}, D) -> {keep_state, D#data{traffic = T}};
+taken({error, Error, T}, D) -> broken(Error, D#data{traffic = T}).
 
 %% The worker broke the protocol: there is no way to know what it means any more.
 broken({Name, Text}, #data{link = Link} = D) ->
