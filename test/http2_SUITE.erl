@@ -280,11 +280,14 @@ a_flood_of_resets(_) ->
     doc("Streams that are opened and given up at once, over and over, end the connection; they "
         "leave nothing behind, and the next connection is served."),
     Port = do_start_other(#{workers => 1}),
-    Flood = fun(_, C0) ->
+    GiveUp = fun(_, C0) ->
         {Id, C1} = raw_http2:get(<<"/letters?1">>, C0),
         raw_http2:reset(Id, C1)
     end,
-    C = lists:foldl(Flood, raw_http2:connect(Port), lists:seq(1, 1500)),
+    %% Not so many at once that a read ends within a frame: cowlib 2.9 takes the first half of
+    %% RST_STREAM for one that is too short, and ends the connection for that.
+    Flood = fun(_, C0) -> raw_http2:ping(lists:foldl(GiveUp, C0, lists:seq(1, 20))) end,
+    C = lists:foldl(Flood, raw_http2:connect(Port), lists:seq(1, 75)),
     ?assertEqual(no_error, raw_http2:rest(C)),
     ?assertMatch({200, _}, fetch(Port, "/ticking")),
     await_idle().

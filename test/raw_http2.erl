@@ -5,7 +5,7 @@
 -module(raw_http2).
 
 -export([connect/1, connect/2, request/3, request/4, responses/2, data/4, await/3, close/1]).
--export([get/2, reset/2, window/3, settings/1, settled/1, arrived/2, rest/1]).
+-export([get/2, reset/2, ping/1, window/3, settings/1, settled/1, arrived/2, rest/1]).
 -export_type([connection/0, options/0, outcome/0]).
 
 -define(TIMEOUT, 10000).
@@ -21,6 +21,8 @@
     done = [] :: [{pos_integer(), outcome()}],
     options :: options(),
     settings = #{} :: map(),
+    %% how often PING was answered
+    pongs = 0 :: non_neg_integer(),
     %% why the server ended the connection
     goaway = none :: atom()
 }).
@@ -59,6 +61,20 @@ reset(Id, #connection{socket = Socket, streams = Streams} = C) ->
     send(Socket, cow_http2:rst_stream(Id, cancel)),
     C#connection{streams = maps:remove(Id, Streams)}.
 
+%% @doc Wait until the server has read all that was sent, or has closed.
+-spec ping(connection()) -> connection().
+ping(#connection{socket = Socket, pongs = Pongs} = C) ->
+    send(Socket, cow_http2:ping(Pongs)),
+    ping(Pongs, C).
+
+ping(Before, #connection{pongs = Before} = C0) ->
+    case read(C0) of
+        {more, C} -> ping(Before, C);
+        {closed, C} -> C
+    end;
+ping(_, C) ->
+    C.
+
 %% @doc Let the server send so many bytes more, of the stream, or of all for 0.
 -spec window(non_neg_integer(), pos_integer(), connection()) -> connection().
 window(0, Size, #connection{socket = Socket} = C) ->
@@ -92,7 +108,10 @@ rest(C0) ->
 send(Socket, Bytes) ->
     case gen_tcp:send(Socket, Bytes) of
         ok -> ok;
-        {error, Reason} when Reason =:= closed; Reason =:= epipe; Reason =:= econnreset -> ok
+        {error, Reason} when
+            Reason =:= closed; Reason =:= epipe; Reason =:= econnreset; Reason =:= enotconn
+        ->
+            ok
     end.
 
 %% @doc The settings of the server are read, and acknowledged: what needs them may be used.
@@ -188,6 +207,8 @@ parse(_) ->
 frame({settings, Settings}, #connection{socket = Socket, options = Options} = C) ->
     _ = maps:get(acknowledge, Options, true) andalso send(Socket, cow_http2:settings_ack()),
     C#connection{settings = Settings};
+frame({ping_ack, _}, #connection{pongs = Pongs} = C) ->
+    C#connection{pongs = Pongs + 1};
 frame({goaway, _, Reason, _}, C) ->
     C#connection{goaway = Reason};
 frame({headers, Id, Fin, head_fin, Block}, #connection{decoder = Decoder0, streams = Streams} =
