@@ -9,7 +9,6 @@ writes everything to a JSON file beside it.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import sys
 import time
@@ -24,8 +23,6 @@ import scenarios
 import servers
 from report import Cell, Sample
 from scenarios import PARTS, Scenario
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -156,9 +153,7 @@ def written(
         "failures": failures,
     }
     result = report.document(samples, references, scenarios.AIMS, context)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = machine.save(chosen.name, result)
     rows = report.rows(samples)
     aims = "\n".join(verdict.text for verdict in report.verdicts(scenarios.AIMS, rows))
     return path, f"{heading(described)}\n\n{report.table(rows, references)}\n\n{aims}".rstrip()

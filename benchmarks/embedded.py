@@ -10,7 +10,6 @@ and writes everything to a JSON file.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import sys
@@ -24,7 +23,6 @@ import hornbeam_erlang as hornbeam
 import machine
 from report import layout
 
-RESULTS = Path(__file__).resolve().parent / "results"
 START_AIM_MS = 1000.0
 NAME = f"bench{os.getpid()}"
 
@@ -132,9 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = measure(chosen.rounds, chosen.count)
     values = {kind: medians(rounds) for kind, rounds in found.items()}
     described = {"machine": machine.describe(), "settings": vars(chosen)}
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps({**described, "medians": values, "rounds": found}, indent=1) + "\n")
+    path = machine.save(chosen.name, {**described, "medians": values, "rounds": found})
     print(table(found))
     print(f"start: {values['no name']['start ms']:.0f} ms, aim {START_AIM_MS:.0f}")
     print(f"written to {path}")

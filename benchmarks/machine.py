@@ -6,12 +6,14 @@ Runs in: the process of the benchmark.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = (
     "hornbeam",
@@ -25,6 +27,16 @@ PACKAGES = (
     "redis",
     "hiredis",
 )
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def save(name: str, result: dict[str, Any]) -> Path:
+    """Writes what a benchmark found to `results/NAME.json`. Returns: the file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
 
 
 def first(pattern: str, text: str) -> str:

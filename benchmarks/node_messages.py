@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import subprocess
@@ -28,7 +27,6 @@ from hornbeam_erlang.node import Node
 from hornbeam_erlang.terms import Atom
 
 SOURCE = Path(__file__).with_name("node_peer.erl")
-RESULTS = Path(__file__).with_name("results")
 COOKIE = f"bench{os.getpid()}"
 CALLERS = 64
 LONG = 300.0  # seconds for any turn
@@ -172,9 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "settings": vars(chosen),
         "turns": turns,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = machine.save(chosen.name, result)
     print(table(turns))
     print(f"all of it: {path}")
     return 0

@@ -10,7 +10,6 @@ medians, per second and processor time of a request, and ratios, and writes them
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import sys
 import time
@@ -22,7 +21,6 @@ from statistics import median
 import machine
 import processes
 import servers
-import state
 from load import HOST, wrk
 from report import layout
 
@@ -162,9 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "loads": [asdict(line) for line in found],
         "rounds": all_rounds,
     }
-    state.RESULTS.mkdir(exist_ok=True)
-    path = state.RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = machine.save(chosen.name, result)
     print(table(found))
     print(f"all of it: {path}")
     return 0

@@ -12,7 +12,6 @@ a file.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import subprocess
@@ -166,9 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "calls": [asdict(line) for line in found],
         "rounds": rounds,
     }
-    state.RESULTS.mkdir(exist_ok=True)
-    path = state.RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = machine.save(chosen.name, result)
     print(table(found))
     print(f"all of it: {path}")
     return 0

@@ -27,7 +27,6 @@ import servers
 from load import HOST
 from report import layout
 
-RESULTS = Path(__file__).resolve().parent / "results"
 OURS = "hornbeam"
 DEADLINE = 300.0  # seconds a single answer may take
 
@@ -137,9 +136,7 @@ def conclude(
         "rounds": rounds,
         **more,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{chosen.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = machine.save(chosen.name, result)
     print(table(found))
     print(f"all of it: {path}")
     return 0
