@@ -147,7 +147,11 @@ class Arrivals:
 
     def _exit(self, _node: str, _wire: Wire, event: events.Exit) -> None:
         process = self._core.processes.get(event.to)
-        if process is not None and process.links.pop(event.sender, None) == ACTIVE:
+        if process is None:
+            return
+        with self._core.lock:
+            state = process.links.pop(event.sender, None)
+        if state == ACTIVE:
             self._tell_exit(process, event.sender, event.reason)
 
     def _exit2(self, _node: str, _wire: Wire, event: events.Exit2) -> None:
@@ -176,7 +180,8 @@ class Arrivals:
     def _demonitor(self, _node: str, _wire: Wire, event: events.Demonitor) -> None:
         process = self._core.find(event.target)
         if process is not None:
-            process.watchers.pop(event.ref, None)
+            with self._core.lock:
+                process.watchers.pop(event.ref, None)
 
     def _monitor_exit(self, node: str, _wire: Wire, event: events.MonitorExit) -> None:
         pending = self._core.pending.pop(event.ref, None)
@@ -184,7 +189,11 @@ class Arrivals:
             pending.resolve("down", event.reason)
             return
         process = self._core.processes.get(event.to)
-        if process is not None and process.monitors.pop(event.ref, None) is not None:
+        if process is None:
+            return
+        with self._core.lock:
+            known = process.monitors.pop(event.ref, None)
+        if known is not None:
             self._tell_down(process, event.ref, node, event.target, event.reason)
 
     def _tell_down(
@@ -213,13 +222,12 @@ class Arrivals:
 
     def node_down(self, node: str) -> None:
         """A connection is gone: all who hoped for something from its other end are told."""
+        # A copy, in one step: requests come and go in other threads, which take no lock for it.
+        for ref, pending in self._core.pending.copy().items():
+            if pending.node == node and self._core.pending.pop(ref, None) is not None:
+                pending.resolve("down", NOCONNECTION)
         with self._core.lock:
-            requests = [(r, p) for r, p in self._core.pending.items() if p.node == node]
-            for ref, _ in requests:
-                del self._core.pending[ref]
             processes = list(self._core.processes.values())
-        for _, pending in requests:
-            pending.resolve("down", NOCONNECTION)
         for process in processes:
             self._lose(process, node)
         self._tell_node("nodedown", node)

@@ -14,6 +14,7 @@ from . import codec
 from ._hidden_core import Core, Pending, Target, Wire, addressed, monitored
 from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation
+from ._tracebacks import message_of, sendable
 from .errors import HandlerError, NodeDown, NotRegistered, RemoteError
 from .terms import Atom, ImproperList, Pid, Ref
 
@@ -77,8 +78,9 @@ def _fail(node: str, target: Target, reason: object) -> None:
 
 
 def python_error(exc: BaseException, traceback: str) -> tuple[Atom, str, str, str]:
-    """An exception of Python as a reason that other nodes see."""
-    return PYTHON_ERROR, type(exc).__name__, str(exc), traceback
+    """An exception of Python as a reason that other nodes see; it can always be sent."""
+    name, text = type(exc).__name__, message_of(exc)
+    return PYTHON_ERROR, sendable(name), sendable(text), sendable(traceback)
 
 
 def cast(core: Core, target: Target, request: object) -> Operation[None]:

@@ -19,7 +19,7 @@ from ._hidden_identifiers import Identifiers
 from ._hidden_process import ACTIVE, NORMAL, Process
 from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation
-from .errors import NodeDown, NotRegistered
+from .errors import NodeDown, NotConnected, NotRegistered
 from .terms import Atom, Pid, Ref
 
 __all__ = ["Core", "Pending", "Target", "Wire"]
@@ -98,19 +98,40 @@ class Core:
         """A new process, registered if it has a name. Raises ValueError: the name is taken."""
         process = Process(self, self.identifiers.pid(), mailbox_limit)
         with self.lock:
-            if name is not None:
-                self.register(name, process)
             self.processes[process.pid] = process
+            try:
+                if name is not None:
+                    self.register(name, process)
+            except BaseException:
+                del self.processes[process.pid]
+                raise
         return process
 
     def register(self, name: str, process: Process) -> None:
-        """Gives a process a name. Raises ValueError: another one has it."""
+        """Gives a process a name. Raises ValueError: another one has it. NotConnected: the process
+        has ended."""
         Atom(name)
         with self.lock:
             if name in self.names:
                 raise ValueError(f"the name {name!r} is taken by {self.names[name]!r}")
+            self._check_alive(process, "register")
             self.names[name] = process
             process.names.add(name)
+
+    def _check_alive(self, process: Process, what: str) -> None:
+        """What is noted for a process goes when it ends: one that has ended is given nothing."""
+        if process.pid not in self.processes:
+            raise NotConnected(what, "the process has ended")
+
+    def watch_nodes(self, process: Process, on: bool) -> None:
+        """Whether a process is told of nodes that come and go. Raises NotConnected: it has
+        ended."""
+        with self.lock:
+            if on:
+                self._check_alive(process, "monitor_nodes")
+                self.node_watchers.add(process)
+            else:
+                self.node_watchers.discard(process)
 
     def unregister(self, name: str) -> None:
         """Takes a name away. Raises NotRegistered."""
@@ -172,6 +193,7 @@ class Core:
                 yield room
             finally:
                 room.cancel()
+            self.check(node, wire)
         return wire
 
     def check(self, node: str, wire: Wire) -> None:
@@ -197,13 +219,16 @@ class Core:
         """Links two processes."""
         wire = yield from self.reach(to.node)
         with self.lock:
+            self._check_alive(process, "link")
             if process.links.get(to) == ACTIVE:
                 return
             process.links[to] = ACTIVE
             wire.write(wire.core.link(process.pid, to))
         if self.wires.get(to.node) is not wire:
-            process.links.pop(to, None)
-            raise NodeDown(to.node, "the connection was lost")
+            with self.lock:
+                is_news = process.links.pop(to, None) is not None
+            if is_news:  # else the process has an `EXIT` of it
+                raise NodeDown(to.node, "the connection was lost")
 
     def unlink(self, process: Process, to: Pid) -> None:
         """Ends a link."""
@@ -220,11 +245,14 @@ class Core:
         wire = yield from self.reach(node)
         ref = self.identifiers.ref()
         with self.lock:
+            self._check_alive(process, "monitor")
             process.monitors[ref] = (node, who)
             wire.write(wire.core.monitor(process.pid, who, ref))
         if self.wires.get(node) is not wire:
-            process.monitors.pop(ref, None)
-            raise NodeDown(node, "the connection was lost")
+            with self.lock:
+                is_news = process.monitors.pop(ref, None) is not None
+            if is_news:  # else the process has a `DOWN` of it
+                raise NodeDown(node, "the connection was lost")
         return ref
 
     def demonitor(self, process: Process, ref: Ref) -> None:

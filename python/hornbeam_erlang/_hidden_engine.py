@@ -13,9 +13,11 @@ import os
 import secrets
 import socket
 import threading
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from ._distribution_connection import Event
 from ._distribution_errors import DistributionError
@@ -69,9 +71,9 @@ class Engine:
         self._settings = settings
         self.port = 0
         self.owner = os.getpid()
-        self.loop = asyncio.new_event_loop()
         contexts = None if settings.tls is None else settings.tls.contexts()
         self._contexts = contexts
+        self.loop = asyncio.new_event_loop()  # last of what may fail: it has descriptors
         self.peers = Peers(
             self.loop, settings.cookie, settings.net_ticktime, settings.limits, contexts
         )
@@ -85,10 +87,26 @@ class Engine:
     def is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread
 
+    def disown(self) -> None:
+        """In a forked child: its copies of the sockets would keep connections, and the name, from
+        ending with the parent. Their numbers stay taken until those who hold them let go."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for each in self._sockets():
+            if each.fileno() >= 0:
+                os.dup2(nothing, each.fileno(), inheritable=False)
+        os.close(nothing)
+
+    def _sockets(self) -> list[TransportSocket]:
+        server = () if self._server is None else self._server.sockets
+        registered = () if self._registered is None else (self._registered.socket,)
+        return [*server, *registered, *self.peers.sockets()]
+
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-        self.loop.close()
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
 
     def start(self) -> None:
         """Listens and registers.
@@ -96,6 +114,7 @@ class Engine:
         Raises:
             NotConnected: no EPMD, the name is taken, or the port is not free.
         """
+        _engines.add(self)
         self._thread.start()
         try:
             self.do(self._begin(), START)
@@ -173,7 +192,7 @@ class Engine:
                 try:
                     self._registered = await register(self._local_name(), self.port, start=False)
                     break
-                except (OSError, TimeoutError) as exc:
+                except OSError as exc:  # DistributionError: another node has the name meanwhile
                     log.warning("%s is not registered: %s", self._settings.name, exc)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, LONGEST_PAUSE)
@@ -183,10 +202,12 @@ class Engine:
         """Ends all processes and connections, then the loop and its thread."""
         if not self._thread.is_alive():
             return
-        with contextlib.suppress(TimeoutError):
-            self.do(self._end(), seconds)
-        self.soon(self.loop.stop)
-        self._thread.join(seconds)
+        try:
+            with contextlib.suppress(TimeoutError):
+                self.do(self._end(), seconds)
+        finally:
+            self.soon(self.loop.stop)
+            self._thread.join(seconds)
 
     async def _end(self) -> None:
         if self._keeper is not None:
@@ -203,3 +224,15 @@ class Engine:
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def _in_forked_child() -> None:
+    for engine in tuple(_engines):
+        engine.disown()
+    _engines.clear()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

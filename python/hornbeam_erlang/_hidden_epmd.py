@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+from asyncio.trsock import TransportSocket
 from typing import Final
 
 from . import _distribution_epmd as epmd
@@ -58,6 +59,12 @@ class Registered:
         finally:
             self.close()
 
+    @property
+    def socket(self) -> TransportSocket:
+        """The connection that keeps the name."""
+        found: TransportSocket = self._writer.get_extra_info("socket")
+        return found
+
     def close(self) -> None:
         self._writer.close()
 
@@ -84,6 +91,9 @@ async def register(name: str, port: int, *, start: bool) -> Registered:
                 if not piece:
                     raise DistributionError("ALIVE2_RESP", "", "EPMD closed instead")
                 data += piece
+    except TimeoutError as exc:
+        writer.close()
+        raise NotConnected("EPMD", f"it does not answer within {ANSWER:g} s") from exc
     except BaseException:
         writer.close()
         raise

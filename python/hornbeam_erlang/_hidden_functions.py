@@ -20,7 +20,7 @@ from ._distribution_connection import Encoded
 from ._distribution_events import SpawnRequest
 from ._hidden_calls import python_error
 from ._hidden_core import Core, Wire
-from ._hidden_servers import parse_request, reply
+from ._hidden_servers import ENDS_NOT, parse_request, reply
 from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation, awaiting
 from ._tracebacks import format_exception
@@ -35,6 +35,7 @@ MAX_RUNNING: Final = 10_000
 REPLY: Final = 10.0
 MONITOR: Final = Atom("monitor")
 _UNDEF: Final = Atom("undef")
+_CANCELLED: Final = Atom("cancelled")
 _BAD: Final = Atom("badrpc")
 _EXIT: Final = Atom("EXIT")
 
@@ -96,9 +97,11 @@ class Functions:
             if inspect.iscoroutinefunction(target):
                 return "return", await target(*args)
             return "return", await self._loop.run_in_executor(self._threads, target, *args)
-        except Exception as exc:
+        except ENDS_NOT as exc:
             log.error("%s:%s, called by another node, failed", module, function, exc_info=exc)
             return "error", python_error(exc, format_exception(exc))
+        except asyncio.CancelledError:  # of the function by itself, or the node stops
+            return "error", _CANCELLED
 
     # -- erpc ------------------------------------------------------------------------------------
 
@@ -160,8 +163,7 @@ class Functions:
         """`net_kernel`: {is_auth, Node} of net_adm:ping."""
         request = _request(message)
         if request is not None and request[0] == "call" and _is(request[2], "is_auth", 2):
-            answer = reply(self._core, self._kernel, request[1], Atom("yes"))
-            self._start(awaiting(answer, REPLY, "reply"))
+            self._start(_said(reply(self._core, self._kernel, request[1], Atom("yes"))))
 
     def _ask_rex(self, message: bytes) -> None:
         """`rex`: {call, M, F, A, GroupLeader}, {cast, …}; {Pid, {call, …}} of C nodes."""
@@ -188,13 +190,18 @@ class Functions:
         if kind == "error":
             value = (_BAD, (_EXIT, value))
         try:
-            try:
-                await awaiting(answer(value), REPLY, "reply")
-            except TermError as exc:
-                failed = (_BAD, (_EXIT, python_error(exc, "")))
-                await awaiting(answer(failed), REPLY, "reply")
-        except HornbeamError as exc:
-            log.info("the reply to a call by rpc was not taken: %s", exc)
+            encoded(value)
+        except TermError as exc:
+            value = (_BAD, (_EXIT, python_error(exc, "")))
+        await _said(answer(value))
+
+
+async def _said(answer: Operation[None]) -> None:
+    """Sends an answer to who may be gone."""
+    try:
+        await awaiting(answer, REPLY, "reply")
+    except HornbeamError as exc:
+        log.info("an answer was not taken: %s", exc)
 
 
 def _runs_in(loop: asyncio.AbstractEventLoop) -> bool:

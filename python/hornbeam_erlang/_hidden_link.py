@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from asyncio.trsock import TransportSocket
 from concurrent.futures import Future
 from typing import Final, Protocol
 
@@ -175,6 +176,11 @@ class Link(asyncio.Protocol):
         self._owner.up(self)
         if not self.ready.done():
             self.ready.set_result(self)
+
+    @property
+    def socket(self) -> TransportSocket | None:
+        """Its socket, once there is one."""
+        return None if self._transport is None else self._transport.get_extra_info("socket")
 
     def write_now(self, data: bytes) -> None:
         """Sends bytes without a turn of the loop between."""

@@ -41,16 +41,20 @@ class Mailbox:
     def put(self, message: bytes) -> bool:
         """Adds an external term; False: it would hold more than its limit."""
         with self._lock:
-            if self._closed is not None:
+            if self._closed is not None or self._hand_over(message):
                 return True
-            while self._waiters:
-                waiter = self._waiters.popleft()
-                if waiter.set_running_or_notify_cancel():
-                    waiter.set_result(message)
-                    return True
             self._size += len(message) + OVERHEAD
             self._items.append(message)
             return self._size <= self.limit
+
+    def _hand_over(self, message: bytes) -> bool:
+        """Gives a message to whoever waits; the caller holds the lock."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if waiter.set_running_or_notify_cancel():
+                waiter.set_result(message)
+                return True
+        return False
 
     def close(self, reason: str) -> None:
         """Ends every wait, and those to come; what has not been received is dropped."""
@@ -107,11 +111,13 @@ class Mailbox:
         return waiter
 
     def _give_back(self, waiter: Future[bytes]) -> None:
-        """Whoever waited has gone: a message that reached it meanwhile is the next again."""
+        """Whoever waited has gone: a message that reached it meanwhile is the next again, also for
+        those who wait already."""
         with self._lock:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             elif not waiter.cancelled() and waiter.exception() is None and self._closed is None:
                 message = waiter.result()
-                self._items.appendleft(message)
-                self._size += len(message) + OVERHEAD
+                if not self._hand_over(message):
+                    self._items.appendleft(message)
+                    self._size += len(message) + OVERHEAD

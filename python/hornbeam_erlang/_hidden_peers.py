@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 import ssl
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, Protocol
@@ -81,7 +82,7 @@ class Peers:
         self._outgoing: dict[str, Link] = {}
         self._ungreeted: dict[Link, None] = {}  # a set that knows the oldest
         self._arrived: dict[str, asyncio.Future[Link]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._keepers: dict[str, asyncio.Task[None]] = {}
         self._closing = False
 
     def begin(self, core: Core, arrivals: PeersOwner, creation: int) -> None:
@@ -125,10 +126,11 @@ class Peers:
                 return await self._open(node, host, port)
         except TimeoutError as exc:
             raise NodeDown(node, f"no connection within {SETUP:g} s") from exc
-        except OSError as exc:
-            if isinstance(exc, NodeDown):
-                raise
-            raise NodeDown(node, f"it cannot be reached: {exc.strerror or exc}") from exc
+        except NodeDown:
+            raise
+        except (OSError, UnicodeError) as exc:  # UnicodeError: no host can be called so
+            why = getattr(exc, "strerror", None) or exc
+            raise NodeDown(node, f"it cannot be reached: {why}") from exc
 
     async def _open(self, node: str, host: str, port: int) -> Link:
         core = Connection.connect(
@@ -158,7 +160,13 @@ class Peers:
         link = self.links.get(node)
         if link is not None:
             return link
-        return await self._arrived.setdefault(node, self._loop.create_future())
+        arrived = self._arrived.setdefault(node, self._loop.create_future())
+        try:
+            return await arrived
+        finally:
+            # Given up or not: the next one who waits, waits for another connection.
+            if self._arrived.get(node) is arrived:
+                del self._arrived[node]
 
     # -- accepting -------------------------------------------------------------------------------
 
@@ -247,13 +255,22 @@ class Peers:
     def keep(self, node: str) -> None:
         """Connects to a node now, and again whenever the connection is lost."""
         self.kept.add(node)
-        task = self._loop.create_task(self._keep(node))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if node not in self._keepers:
+            task = self._keepers[node] = self._loop.create_task(self._keep(node))
+            task.add_done_callback(lambda task: self._kept(node, task))
+
+    def _kept(self, node: str, task: asyncio.Task[None]) -> None:
+        del self._keepers[node]
+        # Lost again before it was noticed that there was a connection.
+        if not task.cancelled() and task.exception() is None and self._is_missing(node):
+            self.keep(node)
+
+    def _is_missing(self, node: str) -> bool:
+        return node in self.kept and node not in self.links and not self._closing
 
     async def _keep(self, node: str) -> None:
         pause = FIRST_PAUSE
-        while node in self.kept and node not in self.links and not self._closing:
+        while self._is_missing(node):
             try:
                 await self.reach(node)
             except NodeDown as exc:
@@ -271,10 +288,15 @@ class Peers:
         link.finish("it was disconnected")
         return True
 
+    def sockets(self) -> list[TransportSocket]:
+        """Those of all connections, also of those that are being made."""
+        links = {*self.links.values(), *self._outgoing.values(), *self._ungreeted}
+        return [link.socket for link in links if link.socket is not None]
+
     async def close(self) -> None:
         """Ends all connections, once what was written has been sent."""
         self._closing = True
-        for task in [*self._tasks, *self._attempts.values()]:
+        for task in [*self._keepers.values(), *self._attempts.values()]:
             task.cancel()
         links = list(self.links.values())
         for link in links:

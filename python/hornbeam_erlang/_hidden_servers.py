@@ -25,7 +25,7 @@ from ._tracebacks import format_exception
 from .errors import HornbeamError, NodeDown, NotConnected, TermError
 from .terms import ImproperList, Pid
 
-__all__ = ["Handler", "fail", "parse_request", "reply", "serve"]
+__all__ = ["ENDS_NOT", "Handler", "fail", "parse_request", "reply", "serve"]
 
 log = logging.getLogger("hornbeam.distribution")
 Handler: TypeAlias = Callable[[Any], Any] | Callable[[Any], Awaitable[Any]]
@@ -33,6 +33,9 @@ CONCURRENT: Final = 256
 """Messages that an asynchronous server works on at a time."""
 REPLY: Final = 10.0
 """Seconds that the node of a caller has to take a reply."""
+ENDS_NOT: Final = (Exception, SystemExit)
+"""What a function may raise, and only its caller hears of it: an exit that gets to the event loop
+would end the node."""
 
 
 def parse_request(message: Any) -> tuple[str, Any, Any]:
@@ -62,7 +65,8 @@ def fail(core: Core, server: Process, caller: tuple[Pid, Any], exc: BaseExceptio
     if ref is None:
         return
     why = encoded(python_error(exc, format_exception(exc)))
-    watcher, target = server.watchers.pop(ref, (caller[0], server.pid))
+    with core.lock:
+        watcher, target = server.watchers.pop(ref, (caller[0], server.pid))
     core.tell(watcher.node, lambda signals: signals.monitor_exit(target, watcher, ref, why))
 
 
@@ -87,6 +91,11 @@ class Server:
 
     def run(self) -> None:
         """Takes messages until the process ends."""
+        # Whatever ends the thread: nobody may wait for a server that is not there.
+        with self._process:
+            self._run()
+
+    def _run(self) -> None:
         while True:
             try:
                 # No deadline: the end of the process, and of the node, ends the wait.
@@ -107,7 +116,7 @@ class Server:
             result = handler(request)
             if kind == "call":
                 blocking(reply(self._core, self._process, caller, result), REPLY, "reply")
-        except Exception as exc:
+        except ENDS_NOT as exc:
             self._failed(kind, caller, exc)
 
     # -- an event loop ---------------------------------------------------------------------------
@@ -143,10 +152,14 @@ class Server:
                 result = await result
             if kind == "call":
                 await awaiting(reply(self._core, self._process, caller, result), REPLY, "reply")
-        except Exception as exc:
+        except ENDS_NOT as exc:
             self._failed(kind, caller, exc)
+        except asyncio.CancelledError as exc:  # of the handler by itself, or the node stops
+            if kind == "call":
+                fail(self._core, self._process, caller, exc)
+            raise
 
-    def _failed(self, kind: str, caller: Any, exc: Exception) -> None:
+    def _failed(self, kind: str, caller: Any, exc: BaseException) -> None:
         if isinstance(exc, NodeDown):  # whoever asked is gone
             return
         if self._handlers[kind] is None:

@@ -97,4 +97,11 @@ async def _await(future: Future[Any], seconds: float | None) -> Any:
     if future.done():
         return future.result()
     async with asyncio.timeout(seconds):
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if future.cancelled() and task is not None and not task.cancelling():
+                # It was given up at the other end; nobody has cancelled this task.
+                raise FutureCancelled from None
+            raise

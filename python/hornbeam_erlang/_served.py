@@ -17,7 +17,7 @@ from typing import Any
 from . import codec
 from ._hub import Hub
 from ._hub_calls import EMPTY_MAP
-from ._tracebacks import format_exception
+from ._tracebacks import format_exception, message_of, sendable
 from ._wire import CALL, CAST, FAULT, RESULT, Message
 from .errors import TermError
 
@@ -207,27 +207,18 @@ def term_fault(ident: int, reason: str) -> Message:
 def _describe(exc: BaseException) -> dict[str, str]:
     return {
         "type": type(exc).__name__,
-        "message": _text(exc),
+        "message": message_of(exc),
         "traceback": format_exception(exc),
     }
 
 
-def _text(exc: BaseException) -> str:
-    try:
-        return str(exc)
-    except Exception:  # the application's own __str__ fails: as `traceback` puts it
-        return "<exception str() failed>"
-
-
 def _fault(ident: int, name: bytes, info: dict[str, Any]) -> Message:
-    texts = {key: _sendable(value) for key, value in info.items()}
+    texts = {key: sendable(_decoded(value)) for key, value in info.items()}
     return (FAULT, ident, name, codec.encode(texts))
 
 
-def _sendable(value: str | bytes) -> str:
-    # str() of an exception may hold lone surrogates, which no UTF-8 binary can.
-    text = value if isinstance(value, str) else value.decode("utf-8", "replace")
-    return text.encode("utf-8", "backslashreplace").decode()
+def _decoded(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def decode_map(payload: bytes) -> dict[Any, Any]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracebacks as the application's author wants them: without the frames that lead from hornbeam to
-the application."""
+"""Exceptions as texts: tracebacks as the application's author wants them, without the frames that
+lead from hornbeam to the application; texts that can be sent. Runs in any thread."""
 
 from __future__ import annotations
 
@@ -29,3 +29,16 @@ def _is_ours(filename: str) -> bool:
 def format_exception(exc: BaseException) -> str:
     """`exc` with its causes as Python prints it, beginning in the application."""
     return "".join(traceback.format_exception(type(exc), exc, application_part(exc.__traceback__)))
+
+
+def message_of(exc: BaseException) -> str:
+    """The text of `exc`, whatever its class makes of that."""
+    try:
+        return str(exc)
+    except Exception:  # the application's own __str__ fails: as `traceback` puts it
+        return "<exception str() failed>"
+
+
+def sendable(text: str) -> str:
+    """`text` without lone surrogates, which no UTF-8 binary can hold; names of files may."""
+    return text.encode("utf-8", "backslashreplace").decode()

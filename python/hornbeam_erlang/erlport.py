@@ -25,7 +25,7 @@ from ._calls import call_service
 from ._operations import DEFAULT_TIMEOUT_MS
 from ._served import register_service, run_coroutine
 from ._timeouts import chosen
-from ._tracebacks import application_part
+from ._tracebacks import application_part, message_of, sendable
 from .errors import HornbeamError, RemoteError
 from .terms import ImproperList, Pid
 
@@ -264,8 +264,12 @@ def _find(module: str, function: str) -> Callable[..., Any]:
 def _failure(exc: Exception) -> tuple[str, str, str, builtins.list[Any]]:
     kind = type(exc)
     frames = traceback.extract_tb(application_part(exc.__traceback__))[-_MAX_FRAMES:]
-    trace = [(f.filename, f.lineno, f.name, f.line or "") for f in reversed(frames)]
-    return ("e", f"{kind.__module__}.{kind.__qualname__}", str(exc), trace)
+    trace = [
+        (sendable(f.filename), f.lineno, sendable(f.name), sendable(f.line or ""))
+        for f in reversed(frames)
+    ]
+    name = sendable(f"{kind.__module__}.{kind.__qualname__}")
+    return ("e", name, sendable(message_of(exc)), trace)
 
 
 def _listed(value: Any) -> Any:

@@ -30,7 +30,7 @@ from ._hidden_servers import Handler, serve
 from ._hidden_tls import TLS
 from ._hidden_waits import Operation, blocking
 from ._operations import synchronous
-from .errors import NodeDown, NotConnected
+from .errors import CallTimeout, NodeDown, NotConnected
 from .terms import Pid
 
 __all__ = [
@@ -214,12 +214,12 @@ class Node:
         return self._wait(self.pinging(node), timeout, f"ping {node}")
 
     def monitor_nodes(self, process: Process, on: bool = True) -> None:
-        """Whether a process gets `nodeup` and `nodedown` messages, see `Process.receive`."""
-        watchers = self._running().core.node_watchers
-        if on:
-            watchers.add(process)
-        else:
-            watchers.discard(process)
+        """Whether a process gets `nodeup` and `nodedown` messages, see `Process.receive`.
+
+        Raises:
+            NotConnected: the process has ended.
+        """
+        self._running().core.watch_nodes(process, on)
 
     # -- processes -------------------------------------------------------------------------------
 
@@ -237,7 +237,12 @@ class Node:
         return self._running().core.spawn(name, mailbox_limit)
 
     def register(self, name: str, process: Process) -> None:
-        """Gives a process a further name. Raises ValueError: it is taken."""
+        """Gives a process a further name.
+
+        Raises:
+            ValueError: it is taken.
+            NotConnected: the process has ended.
+        """
         self._running().core.register(name, process)
 
     def unregister(self, name: str) -> None:
@@ -351,7 +356,7 @@ class Node:
             engine.soon(engine.peers.keep, full)
         try:
             yield from engine.core.reach(full)
-        except NodeDown:
+        except (NodeDown, CallTimeout):
             if not keep:
                 raise
 

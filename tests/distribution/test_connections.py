@@ -40,6 +40,8 @@ def test_nodes_that_are_not_there(node: Node) -> None:
         node.send(("x", new_name("nobody")), 1)
     with pytest.raises(NodeDown, match="no address"):
         node.connect("x@host.invalid")
+    with pytest.raises(NodeDown, match="cannot be reached"):
+        node.connect(f"x@{'h' * 64}.invalid")  # no host can be called so
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     name = new_name("nobody")
@@ -54,6 +56,9 @@ def test_a_port_where_nobody_greets(node: Node) -> None:
         name = new_name("silent")
         with pytest.raises(CallTimeout):
             node.connect(name, address=silent.getsockname(), timeout=0.1)
+        # Nothing is raised for one that is to be kept: it is tried again.
+        node.connect(name, address=silent.getsockname(), timeout=0.1, keep=True)
+        node.disconnect(name)
 
 
 def test_a_port_where_something_else_listens(node: Node) -> None:

@@ -212,6 +212,71 @@ def test_servers_that_fail(node: Node, beam: Beam) -> None:
     assert not server.alive
 
 
+class Worst(Exception):
+    """An exception that has no text."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("exc", "name", "text"),
+    [
+        (OSError("caf\udce9"), "OSError", "caf\\udce9"),  # the name of a file that is no UTF-8
+        (SystemExit(3), "SystemExit", "3"),
+        (Worst(), "Worst", "<exception str() failed>"),
+    ],
+    ids=["surrogate", "exit", "no text"],
+)
+@pytest.mark.parametrize("kind", ["thread", "loop", "function", "coroutine"])
+def test_whatever_is_raised(
+    node: Node, kind: str, exc: BaseException, name: str, text: str
+) -> None:
+    """The caller is told at once, the next call is answered: nothing ends a server or node."""
+
+    def fails(request: Any) -> Any:
+        if request == "fail":
+            raise exc
+        return request
+
+    async def fails_awaited(request: Any) -> Any:
+        return fails(request)
+
+    function = fails if kind in ("thread", "function") else fails_awaited
+    with node.serve("raises", function):
+        node.allow("raises", "it", function)
+
+        def ask(request: str) -> Any:
+            if kind in ("thread", "loop"):
+                return node.call("raises", request, LONG)
+            return node.rpc_call(node.name, "raises", "it", [request], LONG)
+
+        with pytest.raises((HandlerError, RemoteError)) as error:
+            ask("fail")
+        told: Any = error.value.args
+        assert (told[1][1:3] if isinstance(error.value, RemoteError) else told[:2]) == (name, text)
+        assert ask("more") == "more"
+
+
+@pytest.mark.parametrize("kind", ["server", "function"])
+def test_a_coroutine_that_cancels_itself(node: Node, kind: str) -> None:
+    """Its caller is told, and does not wait until its time is over."""
+
+    async def cancels(_request: Any) -> None:
+        raise asyncio.CancelledError
+
+    with node.serve("cancels", cancels):
+        node.allow("cancels", "it", cancels)
+
+        def ask() -> Any:
+            if kind == "server":
+                return node.call("cancels", 1, LONG)
+            return node.rpc_call(node.name, "cancels", "it", [1], LONG)
+
+        with pytest.raises((HandlerError, RemoteError), match=r"[Cc]ancelled"):
+            ask()
+
+
 def test_casts_and_other_messages(node: Node, beam: Beam) -> None:
     """A server has a function for each kind of message."""
     seen: list[Any] = []

@@ -5,13 +5,18 @@ a Python node may be."""
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 import hornbeam_erlang
 from distribution.beam import COOKIE, LONG, new_name, python
 from hornbeam_erlang.errors import NotConnected
-from hornbeam_erlang.node import Node
+from hornbeam_erlang.node import TLS, Node
 
 
 def test_services_of_a_hornbeam_node() -> None:
@@ -43,6 +48,51 @@ def test_a_forked_child(node: Node) -> None:
     assert os.waitpid(child, 0)[1] == 0
     with python() as friend:
         assert friend.ping(node.name)
+
+
+FORKS = """
+import os, signal, sys, time
+from hornbeam_erlang.node import Node
+node = Node(sys.argv[1], cookie=sys.argv[2]).start()
+node.connect(sys.argv[3], timeout=60)
+child = os.fork()
+if child == 0:
+    time.sleep(600)
+print(child, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_forked_child_that_outlives_its_parent(node: Node) -> None:
+    """The connections and the name of a node end with its program, whatever the program has
+    forked."""
+    name = new_name("forks")
+    with node.process() as process:
+        node.monitor_nodes(process)
+        command = [sys.executable, "-c", FORKS, name, COOKIE, node.name]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
+            assert program.stdout is not None
+            child = int(program.stdout.readline())
+            assert process.receive(LONG) == ("nodeup", name)
+            program.kill()
+            try:
+                # Far less than the tick time, after which any silent node is gone.
+                assert process.receive(30.0) == ("nodedown", name)
+                with Node(name, cookie=COOKIE) as again:
+                    assert node.ping(again.name)
+            finally:
+                os.kill(child, signal.SIGKILL)
+
+
+def test_a_node_that_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:
+    """Neither threads nor descriptors."""
+    missing = str(tmp_path / "missing.pem")
+    node = python(tls=TLS(missing, missing, missing))
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(3):
+        with pytest.raises(OSError, match="No such file"):
+            node.start()
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 
 def test_the_module_has_the_name_of_a_function() -> None:

@@ -85,3 +85,19 @@ def test_outside_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
         erlport.cast(pid, "x")
     with pytest.raises(ValueError, match="name"):
         erlport.cast("name", "x")  # type: ignore[arg-type]
+
+
+def test_what_a_function_raises_is_always_told() -> None:
+    """Also when its text cannot be one of UTF-8, such as the name of a file that is none."""
+
+    def fails(_message: object) -> None:
+        raise OSError("caf\udce9")
+
+    instance = Pid(erlport.Atom("a@h"), 1, 0, 3)
+    erlport.set_message_handler(fails)
+    try:
+        kind, name, text, _ = erlport._serve_message(instance, 1)
+    finally:
+        erlport.set_default_message_handler()
+    assert (kind, name, text) == ("e", "builtins.OSError", "caf\\udce9")
+    codec.encode(text)
