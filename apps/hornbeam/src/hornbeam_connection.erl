@@ -9,7 +9,7 @@
 -behaviour(ranch_protocol).
 
 -export([start_link/3, init/4, scheme/0, refused_upgrade/2]).
--export([first_buffer/0, read_more/1, read_more/2, break_off/1]).
+-export([first_buffer/0, read_more/1, read_more/2, active/3, break_off/1]).
 
 -record(connection, {
     parent :: pid(),
@@ -25,9 +25,8 @@
 -define(SCHEME, hornbeam_scheme).
 -define(SOCKET, hornbeam_socket).
 -define(READS_MORE, hornbeam_reads_more).
-%% Bytes. The driver keeps a buffer of this size for the socket until a read has filled three
-%% quarters of it; the next one is as large as the option says then. A WebSocket may be idle for
-%% hours.
+%% Bytes. A buffer of this size is kept by the driver for a socket that it has found nothing to read
+%% at, until something comes; the next one is as large as the option says then.
 -define(FIRST_BUFFER, 512).
 -define(BUFFER, 16384).
 %% Bytes of a first head that are looked at.
@@ -91,17 +90,29 @@ looked(Spoken, Bytes, #connection{opts = #{protocols := Protocols, hornbeam := E
         %% Cowboy goes over to cowboy_http2, or answers that over TLS ALPN is needed.
         {http2, _, _} -> serve_http2(cowboy_http, Bytes, C);
         {{http1, _}, [http2], _} -> refuse(<<"only HTTP/2 is spoken here">>, C);
-        {{http1, Changed}, _, _} -> serve(cowboy_http, Changed, C)
+        {{http1, Changed}, _, _} -> serve_http1(Changed, C)
     end.
 
 serve_http2(Protocol, Bytes, #connection{opts = Opts} = Connection) ->
     ok = hornbeam_http2_streams:start(maps:get(request_timeout, Opts)),
-    serve(Protocol, Bytes, Connection).
+    ok = put_back(Bytes, Connection),
+    serve(Protocol, Connection).
+
+serve_http1(Bytes, #connection{socket = Socket, transport = Transport} = Connection) ->
+    ok = put_back(Bytes, Connection),
+    %% Cowboy says for how long, see active/3; it notices, too, where the client has left.
+    _ = begin_to_read(Transport, Socket),
+    serve(cowboy_http, Connection).
 
 %% What has been read is put where Cowboy will look first: the socket is passive until then.
-serve(Protocol, Bytes, #connection{parent = Parent, ref = Ref, opts = Opts} = Connection) ->
+put_back(<<>>, _) ->
+    ok;
+put_back(Bytes, #connection{socket = Socket, transport = Transport}) ->
+    self() ! {element(1, Transport:messages()), Socket, Bytes},
+    ok.
+
+serve(Protocol, #connection{parent = Parent, ref = Ref, opts = Opts} = Connection) ->
     #connection{socket = Socket, transport = Transport} = Connection,
-    _ = Bytes =/= <<>> andalso (self() ! {element(1, Transport:messages()), Socket, Bytes}),
     _ = process_flag(trap_exit, true),
     Protocol:init(Parent, Ref, Socket, Transport, undefined, Opts).
 
@@ -165,6 +176,20 @@ read_more(Transport, Socket) ->
     %% It fails where the client has left, which the next read tells, too.
     _ = Transport:setopts(Socket, [{buffer, ?BUFFER}]),
     ok.
+
+%% @doc Asks a passive socket for N reads. Told N at once the driver would look first whether there
+%% is something, and when there is nothing it would keep the buffer; a WebSocket may be idle for
+%% hours.
+-spec active(module(), ranch_transport:socket(), pos_integer()) -> ok | {error, term()}.
+active(Transport, Socket, N) ->
+    case begin_to_read(Transport, Socket) of
+        ok -> Transport:setopts(Socket, [{active, N}]);
+        {error, _} = Error -> Error
+    end.
+
+%% Over TLS it is another process that reads.
+begin_to_read(ranch_tcp, Socket) -> ranch_tcp:setopts(Socket, [{active, true}]);
+begin_to_read(_, _) -> ok.
 
 %% @doc Break a response off so that nobody takes it for complete. HTTP/2 resets the stream. HTTP/1
 %% can only close the connection, and Cowboy has no command for that while a body is being sent:

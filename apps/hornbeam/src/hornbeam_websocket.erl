@@ -30,7 +30,7 @@
     reading = false :: boolean(),
     %% It reads more at once than it did in the beginning.
     reads_more = false :: boolean(),
-    %% Due at the peer's next tick.
+    %% Due at the peer's next tick; its message is an atom, for which no memory is kept.
     timer = undefined :: undefined | reference()
 }).
 
@@ -54,17 +54,24 @@
 takeover(Parent, _Ref, Socket, Transport, _Opts, Buffer, {Peer, Pool}) ->
     %% Cowboy 2.12 has switched it off; the client is to be told when the parent ends.
     _ = process_flag(trap_exit, true),
-    _ = process_flag(min_heap_size, ?MIN_HEAP_SIZE),
-    %% What requests of this connection have left.
-    _ = [erase(Key) || Key <- get_keys(), Key =/= '$ancestors', Key =/= '$initial_call'],
+    ok = small(),
     ok = hornbeam_pool:opened(Pool),
     State = #state{
         parent = Parent, socket = Socket, transport = Transport, names = Transport:messages(),
-        pool = Pool, peer = Peer
+        pool = hornbeam_pool:shared(Pool), peer = Peer
     },
     %% Even for a socket that is not idle: the heap that the handshake has left is far too large,
     %% and where thousands connect at once nothing of it would go back to the system.
     run(fun() -> hibernate(begun(Buffer, State)) end, Peer, Pool).
+
+%% So little of it lives on that a heap of two generations is only larger. Of what requests of this
+%% connection have left nothing is needed; tools are told what it is now.
+small() ->
+    _ = process_flag(min_heap_size, ?MIN_HEAP_SIZE),
+    _ = process_flag(fullsweep_after, 0),
+    _ = erase(),
+    _ = put('$initial_call', {?MODULE, takeover, 7}),
+    ok.
 
 %% A crash is a bug of ours, of which the worker must hear: nobody watches this process.
 -spec run(fun(() -> no_return()), hornbeam_websocket_peer:peer(), hornbeam_pool:pool()) ->
@@ -101,7 +108,7 @@ wake(#state{peer = Peer, pool = Pool} = State) ->
     run(fun() -> loop(State) end, Peer, Pool).
 
 -spec loop(#state{}) -> no_return().
-loop(#state{socket = Socket, names = {Data, Closed, Error, Passive}, timer = Timer} = State) ->
+loop(#state{socket = Socket, names = {Data, Closed, Error, Passive}} = State) ->
     receive
         {hornbeam, _, _, Event} ->
             loop(events(more_events([Event], ?BATCH - 1), State));
@@ -109,7 +116,7 @@ loop(#state{socket = Socket, names = {Data, Closed, Error, Passive}, timer = Tim
             loop(received(Bytes, read_more(Bytes, State)));
         {Passive, Socket} ->
             loop(read(State#state{reading = false}));
-        {timeout, Timer, tick} ->
+        tick ->
             loop(tick(State));
         {Closed, Socket} ->
             gone(State);
@@ -137,9 +144,6 @@ other({hornbeam_joined, _, _} = Event, State) ->
 other({'EXIT', Parent, _}, #state{parent = Parent} = State) ->
     over(stop(State));
 other({'EXIT', _, _}, State) ->
-    State;
-other({timeout, _, tick}, State) ->
-    %% It was due when it was replaced.
     State;
 other({system, From, Request}, #state{parent = Parent} = State) ->
     sys:handle_system_msg(Request, From, Parent, ?MODULE, [], State);
@@ -186,7 +190,7 @@ gone(#state{peer = Peer0} = State) ->
 read(#state{peer = Peer, reading = Reading, transport = Transport, socket = Socket} = State) ->
     case {hornbeam_websocket_peer:reads(Peer), Reading} of
         {Same, Same} -> State;
-        {true, false} -> asked(Transport:setopts(Socket, [{active, ?ACTIVE_N}]), true, State);
+        {true, false} -> asked(hornbeam_connection:active(Transport, Socket, ?ACTIVE_N), true, State);
         {false, true} -> asked(Transport:setopts(Socket, [{active, false}]), false, State)
     end.
 
@@ -208,7 +212,7 @@ armed(#state{peer = Peer, timer = Before} = State) ->
         infinity ->
             State#state{timer = undefined};
         At ->
-            State#state{timer = erlang:start_timer(At, self(), tick, [{abs, true}])}
+            State#state{timer = erlang:send_after(At, self(), tick, [{abs, true}])}
     end.
 
 %%% Effects

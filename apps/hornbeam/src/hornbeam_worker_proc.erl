@@ -36,6 +36,8 @@
     %% processes in a row that did not answer a single request
     failures = 0 :: non_neg_integer(),
     boots = 0 :: non_neg_integer(),
+    %% of the heap when it was last swept
+    words = 0 :: non_neg_integer(),
     %% who waits for the first boot, until it was told
     starter :: reference() | undefined
 }).
@@ -312,9 +314,9 @@ common(_, _, _, D) ->
 close_websockets(Code, Reason, #data{link = Link, traffic = T} = D) ->
     D#data{traffic = hornbeam_worker_traffic:close_websockets(Code, Reason, Link, T)}.
 
-overdue(#data{link = Link, traffic = T} = D) ->
+overdue(#data{link = Link, traffic = T, words = Words} = D) ->
     {Stuck, T1} = hornbeam_worker_traffic:overdue(Link, T),
-    {Stuck, D#data{traffic = T1}}.
+    {Stuck, D#data{traffic = T1, words = hornbeam_heap:swept(Words)}}.
 
 %% What the worker has said was legal, or was not.
 taken({ok, T}, D) -> {keep_state, D#data{traffic = T}};
