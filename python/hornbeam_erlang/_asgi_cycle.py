@@ -70,7 +70,7 @@ class Cycle(LazyTask):
     gone: bytes
     knows: bool
     target: tuple[bytes, bytes]
-    waiters: list[asyncio.Future[None]] | None
+    waiters: tuple[asyncio.Future[None], ...]
 
     async def receive(self) -> Event:
         """ASGI's `receive`."""
@@ -93,20 +93,21 @@ class Cycle(LazyTask):
 
     def changed(self) -> None:
         """Wakes whoever waits: credit, a body, a message or the end has arrived."""
-        for future in self.waiters or ():
+        waiters, self.waiters = self.waiters, ()
+        for future in waiters:
             if not future.done():
                 future.set_result(None)
 
-    async def change(self) -> None:
-        """Waits until `changed` is called."""
+    def change(self) -> asyncio.Future[None]:
+        """What is done once `changed` is called."""
+        # No coroutine of its own, and no list: every idle WebSocket waits here.
         future = self.connection.loop.create_future()
-        if self.waiters is None:
-            self.waiters = []
-        self.waiters.append(future)
-        try:
-            await future
-        finally:
-            self.waiters.remove(future)
+        if self.waiters:
+            # Whoever gave up waiting has left what it waited for.
+            self.waiters = (*(each for each in self.waiters if not each.done()), future)
+        else:
+            self.waiters = (future,)
+        return future
 
     def cancelled_by_node(self, reason: bytes) -> None:
         """CANCEL has arrived."""

@@ -69,7 +69,7 @@ class HTTPCycle(Cycle):
         self.ident = message[1]
         self.target = (message[3], message[4])
         self.gone = b""
-        self.waiters = None
+        self.waiters = ()
         self.phase = START
         self.is_head = message[3] == b"HEAD"
         body = message[9]

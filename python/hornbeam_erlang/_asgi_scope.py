@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
-from urllib.parse import unquote_to_bytes
 
-from . import codec
+from . import _asgi_shared, codec
+from ._asgi_shared import decode_path
 from ._wire import Message, ProtocolError
 from .errors import TermError
 
@@ -71,10 +71,9 @@ class ScopeMaker:
         base = self._connections.get(connection) or self._bases(connection)
         scope = base[1].copy()
         scope["http_version"] = _VERSIONS[version]
-        scope["path"] = decode_path(path)
-        scope["raw_path"] = path
+        scope["path"], scope["raw_path"], _ = _asgi_shared.path(path)
         scope["query_string"] = query
-        scope["headers"] = fields(version, headers)
+        scope["headers"] = list(map(_asgi_shared.field, fields(version, headers)))
         scope["subprotocols"] = [name.decode("latin-1") for name in subprotocols]
         scope["state"] = self._state.copy()
         scope["extensions"] = {"websocket.http.response": {}, "hornbeam.topics": {}}
@@ -102,11 +101,6 @@ def fields(version: bytes, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, 
     return pairs
 
 
-def decode_path(path: bytes) -> str:
-    """A path of the wire as text: escapes decoded, then UTF-8, with U+FFFD for what is none."""
-    return unquote_to_bytes(path).decode("utf-8", "replace")
-
-
 def http_extensions(version: bytes, headers: Mapping[bytes, bytes], files: bool) -> Extensions:
     """What this request can be answered with beyond the standard; by HTTP version and client."""
     extensions: Extensions = {"http.response.pathsend": {}} if files else {}
@@ -128,8 +122,8 @@ def _connection_entries(connection: bytes) -> Scope:
         return {
             "scheme": scheme.decode("ascii"),
             # A Unix socket has neither.
-            "client": (peer_host.decode("latin-1"), peer_port) if peer_host else None,
-            "server": (host.decode("latin-1"), port) if host else None,
+            "client": _asgi_shared.client(peer_host, peer_port) if peer_host else None,
+            "server": _asgi_shared.server(host, port) if host else None,
         }
     except (TermError, TypeError, ValueError, AttributeError) as exc:
         text = f"Connection of OPEN: expected {{Scheme, PeerHost, PeerPort, Host, Port}}: {exc}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import _asgi_shared
 from ._asgi_cycle import ClientDisconnected, Event, event_type, out_of_order, shortened
 from ._asgi_headers import encode_headers, is_token
 from ._asgi_http import DONE, START, HTTPCycle
@@ -72,9 +73,9 @@ class WebSocketCycle(HTTPCycle):
         # Not that of asyncio.Task: see LazyTask.
         self.connection = connection
         self.ident = message[1]
-        self.target = (b"WebSocket", message[3])
+        self.target = _asgi_shared.path(message[3]).target
         self.gone = b""
-        self.waiters = None
+        self.waiters = ()
         self.phase = START
         self.is_head = False
         self.flow = connection.session.sockets[self.ident]

@@ -32,6 +32,21 @@ async def socket_echo(scope: Event, receive: Receive, send: Send) -> None:
 
 
 @application
+async def socket_impatient(scope: Event, receive: Receive, send: Send) -> None:
+    """Gives up waiting for a message a hundred times, and tells how many of its waits are left."""
+    await send(ACCEPT)
+    await receive()
+    for _ in range(100):
+        waiting = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    left = len(receive.__self__.waiters)  # type: ignore[attr-defined]
+    await send({**SEND, "text": str(left)})
+    await send({**SEND, "text": (await receive())["text"]})
+
+
+@application
 async def socket_script(scope: Event, receive: Receive, send: Send) -> None:
     """Sends the events of the query, Python literals, and notes what `send` raised."""
     await receive()

@@ -62,6 +62,16 @@ def test_scope_and_accept(node: Node) -> None:
     assert node.expect(END) == (END, ident, {})
 
 
+def test_waits_that_were_given_up(node: Node) -> None:
+    """An application may give up waiting as often as it likes: nothing of that is kept, and the
+    next message wakes it."""
+    ident = accepted(node, "/socket_impatient")
+    assert node.expect(TEXT)[2] in (b"0", b"1")
+    node.send((TEXT, ident, b"late"))
+    assert node.expect(TEXT)[2] == b"late"
+    assert node.expect(END) == (END, ident, {})
+
+
 def test_messages_keep_their_kind(start: Start) -> None:
     """Text stays text, binary stays binary, empty ones are messages; the disconnect has code and
     reason."""
