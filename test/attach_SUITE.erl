@@ -15,7 +15,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 90}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 %% One port for the node that serves; the others listen nowhere, so that no EPMD is needed.
 init_per_suite(Config) ->
@@ -309,7 +309,7 @@ drained_provider(Config) ->
     Execute = fun() ->
         async(fun() ->
             peer:call(proplists:get_value(peer, Config), hornbeam_hooks, execute,
-                [<<"model">>, <<"run">>, [], #{timeout => 10000}], 30000)
+                [<<"model">>, <<"run">>, [], #{timeout => 30000}], 60000)
         end)
     end,
     {One, _} = do_ready(do_options(<<"client">>), [<<"model">>], Config),
@@ -338,7 +338,7 @@ provides_hooks(Config) ->
     Execute = fun(Labels) ->
         async(fun() ->
             peer:call(proplists:get_value(peer, Config), hornbeam_hooks, execute,
-                [<<"model">>, <<"run">>, [1], #{labels => Labels, timeout => 10000}], 30000)
+                [<<"model">>, <<"run">>, [1], #{labels => Labels, timeout => 30000}], 60000)
         end)
     end,
     ?assertMatch({error, {<<"not_registered">>, _}}, (Execute(#{}))()),

@@ -8,7 +8,7 @@
 
 -export([attach/2, greet/1, quiet/1, send/2, exit_status/2, next/1, packets/1]).
 
--define(PATIENCE, 20000).
+-define(PATIENCE, 60000).
 
 %% @doc Attach a new process of this node to Node: what it was answered.
 -spec attach(node(), map()) ->

@@ -22,14 +22,14 @@
 -define(TICK, "4").
 %% Milliseconds that a call grants, and what a busy machine may add.
 -define(TIMEOUT, 1000).
--define(SLACK, 5000).
+-define(SLACK, 10000).
 %% Milliseconds between two messages, or two calls.
 -define(PAUSE, 20).
--define(PATIENCE, 40000).
+-define(PATIENCE, 60000).
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 90 + 60 * do_rounds()}}].
+suite() -> [{timetrap, {seconds, 180 + 90 * do_rounds()}}].
 
 do_rounds() ->
     case os:getenv("HORNBEAM_CHAOS") of
@@ -117,7 +117,7 @@ do_keep(Port, Lines) ->
 %% [{Outcome, Milliseconds}]; the outcome is a number or the name of an exception.
 do_calls(Pid) ->
     Pid ! {lines, self()},
-    Lines = receive {Pid, Found} -> Found after 5000 -> error(no_lines) end,
+    Lines = receive {Pid, Found} -> Found after 30000 -> error(no_lines) end,
     [list_to_tuple(string:split(Line, " ")) || Line <- Lines].
 
 do_numbers(Calls) ->
@@ -233,11 +233,11 @@ do_step(execute, N) -> hornbeam_hooks:execute(double, double, [N], #{timeout => 
 
 do_so_far(Pid) ->
     Pid ! {so_far, self()},
-    receive {Pid, Done} -> Done after 15000 -> error(no_answer) end.
+    receive {Pid, Done} -> Done after 30000 -> error(no_answer) end.
 
 do_end_loop(Pid) ->
     Pid ! {stop, self()},
-    receive {Pid, Done} -> Done after 15000 -> error(no_answer) end.
+    receive {Pid, Done} -> Done after 30000 -> error(no_answer) end.
 
 %%% What must hold
 

@@ -13,7 +13,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 90}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 do_join(Peer, Option) ->
     {ok, Cluster} = hornbeam_cluster_options:check(Option),
@@ -93,9 +93,7 @@ do_hosts() -> ["127.0.0.2", "127.0.0.3", "127.0.0.4"].
 
 %% One port of all nodes, as with the option --dist-port of the command; names from our server.
 do_arguments(Config, Dns) ->
-    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 2}}]),
-    {ok, Port} = inet:port(Socket),
-    ok = gen_tcp:close(Socket),
+    Port = hornbeam_case:free_port({127, 0, 0, 2}),
     File = filename:join(?config(priv_dir, Config), "inetrc"),
     ok = file:write_file(File, io_lib:format(
         "{resolv_conf, \"\"}.~n{hosts_file, \"\"}.~n{lookup, [file, dns]}.~n"

@@ -13,7 +13,7 @@
 %% The process that controls the node, its name, the id of its operating-system process.
 -opaque peer() :: {pid(), node(), string()}.
 
--define(PATIENCE, 20000).
+-define(PATIENCE, 60000).
 
 %% @doc A node on this machine with hornbeam started.
 -spec start(atom()) -> peer().

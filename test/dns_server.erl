@@ -16,7 +16,7 @@ start(Records) ->
         Caller ! {self(), Port},
         serve(Socket, Port, Records)
     end),
-    receive {Pid, _} -> Pid after 5000 -> error(no_server) end.
+    receive {Pid, _} -> Pid after 30000 -> error(no_server) end.
 
 -spec stop(pid()) -> ok.
 stop(Pid) ->
@@ -27,7 +27,7 @@ stop(Pid) ->
 -spec port(pid()) -> inet:port_number().
 port(Pid) ->
     Pid ! {port, self()},
-    receive {Pid, Port} -> Port after 5000 -> error(no_server) end.
+    receive {Pid, Port} -> Port after 30000 -> error(no_server) end.
 
 -spec set(pid(), records()) -> ok.
 set(Pid, Records) ->

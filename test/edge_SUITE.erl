@@ -12,7 +12,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 120}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
@@ -183,7 +183,7 @@ a_body_that_stalls(_) ->
                 raw_http:response(Socket)
             end),
             ?assertMatch({Buffer, Header, {408, _, _, _}}, {Buffer, Header, Response}),
-            ?assert(Microseconds > 399000 andalso Microseconds < 10000000),
+            ?assert(Microseconds > 399000 andalso Microseconds < 30000000),
             ?assertEqual(<<>>, raw_http:rest(Socket)),
             await_idle(),
             ?assertMatch({200, _}, fetch(Port, "/")),
@@ -198,10 +198,10 @@ a_slow_body_is_no_stall(_) ->
     doc("A body that comes in pieces, each within timeout, may take longer than that as a whole."),
     [
         begin
-            Port = do_start(#{timeout => 1000, body_buffer => Buffer}),
+            Port = do_start(#{timeout => 2000, body_buffer => Buffer}),
             Socket = raw_http:connect(Port),
             ok = raw_http:send(Socket, do_post("content-length: 6", "")),
-            [receive after 200 -> ok = raw_http:send(Socket, "b") end || _ <- lists:seq(1, 6)],
+            [receive after 400 -> ok = raw_http:send(Socket, "b") end || _ <- lists:seq(1, 6)],
             ?assertMatch({200, _, <<"6">>, _}, raw_http:response(Socket)),
             ok = raw_http:close(Socket),
             ok = hornbeam:stop()
@@ -217,7 +217,7 @@ a_head_that_stalls(_) ->
     ok = raw_http:send(Socket, "GET / HTTP/1.1\r\nhost:"),
     {Microseconds, Bytes} = timer:tc(fun() -> raw_http:rest(Socket) end),
     ?assertMatch(<<"HTTP/1.1 408 ", _/binary>>, Bytes),
-    ?assert(Microseconds < 10000000),
+    ?assert(Microseconds < 30000000),
     ?assertEqual(0, do_seen(Port)).
 
 length_and_chunked(_) ->
@@ -246,7 +246,7 @@ length_and_chunked(_) ->
 keepalive_is_the_time_between_requests(_) ->
     doc("An idle connection is closed after keepalive, not before; a response may take longer "
         "than that."),
-    Port = do_start(#{keepalive => 0.8}),
+    Port = do_start(#{keepalive => 2}),
     Socket = raw_http:connect(Port),
     Ask = fun(Target, Body) ->
         ok = raw_http:send(Socket, ["GET ", Target, " HTTP/1.1\r\nhost: x\r\n\r\n"]),
@@ -257,14 +257,14 @@ keepalive_is_the_time_between_requests(_) ->
             Ask(Target, Body),
             receive after 100 -> ok end
         end
-     || {Target, Body} <- [{"/", <<"0">>}, {"/sleep?1000", <<"0">>},
-            {"/slow_stream?500", <<"abc">>}]
+     || {Target, Body} <- [{"/", <<"0">>}, {"/sleep?2300", <<"0">>},
+            {"/slow_stream?1000", <<"abc">>}]
     ],
     {Microseconds, {error, closed}} = timer:tc(fun() ->
         Ask("/", <<"0">>),
         raw_http:receive_some(Socket)
     end),
-    ?assert(Microseconds > 799000 andalso Microseconds < 10000000).
+    ?assert(Microseconds > 1999000 andalso Microseconds < 30000000).
 
 connection_of_the_application(_) ->
     doc("Of an application's Connection header only close means something: then the response says "

@@ -10,7 +10,7 @@
 
 -compile([export_all, nowarn_export_all]).
 
--define(PATIENCE, 20000).
+-define(PATIENCE, 60000).
 
 all() -> [{group, wsgi}, {group, asgi}, {group, others}].
 
@@ -19,7 +19,7 @@ groups() ->
     Cases = hornbeam_case:all(?MODULE) -- Others,
     [{others, [], Others} | [{Group, [], Cases} || Group <- [wsgi, asgi]]].
 
-suite() -> [{timetrap, {seconds, 60}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 

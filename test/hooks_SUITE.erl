@@ -7,14 +7,14 @@
 
 -import(hornbeam_case, [doc/1, await/1, async/1]).
 -import(hooks_case, [
-    adds/0, ask/2, ask/3, execute/3, says/2, start/2, own_hooks/0
+    adds/0, ask/2, ask/3, execute/3, says/2, start/2, own_hooks/0, hold/1
 ]).
 
 -compile([export_all, nowarn_export_all]).
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 60}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
@@ -81,7 +81,7 @@ over_two_workers_and_back(_) ->
         ([N]) ->
             Worker = case N rem 2 of 0 -> A; 1 -> B end,
             {ok, Value} = hornbeam_worker:call(
-                Worker, <<"hook/caller">>, [<<"there_and_back">>, N - 1], 5000),
+                Worker, <<"hook/caller">>, [<<"there_and_back">>, N - 1], 30000),
             [N, Value]
     end),
     says(ask("call", [<<"there_and_back">>, 6]), "deepest").
@@ -97,17 +97,20 @@ workers_that_wait_for_each_other(_) ->
 least_busy_first(_) ->
     doc("A handler in several workers is served by all of them; one that is busy is passed over."),
     _ = start(2, 1),
-    Sleep = async(fun() -> hornbeam_hooks:execute(service, sleep, [1.0]) end),
+    ReleaseOne = hold(first),
+    Busy = async(fun() -> hornbeam_hooks:execute(caller, first, []) end),
     {ok, Pool} = hornbeam_pool:lookup(root),
     await(fun() -> [0, 1] =:= lists:sort([hornbeam_pool:busy(I, Pool) || I <- [1, 2]]) end),
     Served = [hornbeam_hooks:execute(service, where, []) || _ <- lists:seq(1, 10)],
     ?assertMatch([_], lists:usort([Pid || {ok, [Pid, _]} <- Served])),
-    {ok, <<"slept">>} = Sleep(),
-    Sleeping = fun() -> hornbeam_hooks:execute(service, sleep, [0.05]) end,
-    Many = [async(Sleeping) || _ <- lists:seq(1, 8)],
+    ok = ReleaseOne(),
+    {ok, held} = Busy(),
+    Release = hold(all),
+    Many = [async(fun() -> hornbeam_hooks:execute(caller, all, []) end) || _ <- lists:seq(1, 8)],
     await(fun() -> [4, 4] =:= [hornbeam_pool:busy(I, Pool) || I <- [1, 2]] end),
-    [{ok, _} = Wait() || Wait <- Many],
-    ?assertEqual([0, 0], [hornbeam_pool:busy(I, Pool) || I <- [1, 2]]).
+    ok = Release(),
+    [{ok, held} = Wait() || Wait <- Many],
+    await(fun() -> [0, 0] =:= [hornbeam_pool:busy(I, Pool) || I <- [1, 2]] end).
 
 deadlines_travel(_) ->
     doc("A handler that takes too long is CallTimeout; its late answer reaches nobody, and the "
@@ -136,7 +139,7 @@ killed_in_the_service_of_another(_) ->
         {ok, Pool} = hornbeam_pool:lookup(root),
         Index = hd([I || I <- [1, 2], hornbeam_pool:busy(I, Pool) =:= 0]),
         Worker = hornbeam_pool:worker(Index, Pool),
-        hornbeam_worker:call(Worker, <<"hook/service">>, [<<"die">>], 5000)
+        hornbeam_worker:call(Worker, <<"hook/service">>, [<<"die">>], 30000)
     end),
     says(execute(<<"erlang">>, <<"die">>, []), "node_down").
 

@@ -3,7 +3,7 @@
 -module(hooks_case).
 
 -export([start/2, ask/2, ask/3, execute/3, says/2, stream/3, adds/0, own_hooks/0]).
--export([file_name/0, await_closed/1, items/3]).
+-export([file_name/0, await_closed/1, items/3, hold/1]).
 
 -include_lib("stdlib/include/assert.hrl").
 
@@ -56,9 +56,35 @@ own_hooks() ->
     ?assertEqual([], Expected -- maps:keys(hornbeam_hooks:info())),
     Pids.
 
+%% @doc Register a function of this name that returns `held' as soon as the function given back has
+%% been called.
+-spec hold(atom()) -> Release :: fun(() -> ok).
+hold(Name) ->
+    Gate = spawn_link(fun() -> gate([]) end),
+    ok = hornbeam:register_function(Name, fun(_) ->
+        Monitor = monitor(process, Gate),
+        Gate ! {hold, self()},
+        receive
+            release -> held;
+            {'DOWN', Monitor, process, Gate, Reason} -> error(Reason)
+        end
+    end),
+    fun() -> Gate ! release, ok end.
+
+gate(Held) ->
+    receive
+        {hold, Pid} -> gate([Pid | Held]);
+        release ->
+            [Pid ! release || Pid <- Held],
+            open_gate()
+    end.
+
+open_gate() ->
+    receive {hold, Pid} -> Pid ! release, open_gate() end.
+
 meet() ->
     meeting ! {here, self()},
-    receive go -> ok after 5000 -> exit(nobody_came) end.
+    receive go -> ok after 30000 -> exit(nobody_came) end.
 
 meeting([A, B]) -> A ! go, B ! go, meeting([]);
 meeting(Here) ->

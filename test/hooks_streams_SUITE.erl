@@ -14,7 +14,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 60}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
@@ -100,12 +100,12 @@ credit_stops_the_generator(_) ->
         end,
         Test ! {done, hornbeam_hooks:stream(service, produced, [list_to_binary(File)], Fun, none)}
     end),
-    receive {read, 0} -> ok after 5000 -> ct:fail(no_item) end,
+    receive {read, 0} -> ok after 30000 -> ct:fail(no_item) end,
     await(fun() -> do_produced(File) =:= 15 end),
     [begin Reader ! next, receive {read, N} -> ok end end || N <- lists:seq(1, 8)],
     await(fun() -> do_produced(File) =:= 23 end),
     Reader ! stop,
-    receive {done, {ok, ok}} -> ok after 5000 -> ct:fail(not_stopped) end,
+    receive {done, {ok, ok}} -> ok after 30000 -> ct:fail(not_stopped) end,
     ok = file:delete(File).
 
 do_produced(File) ->
@@ -155,7 +155,7 @@ erlang_streams(_) ->
     ?assertEqual(<<"{\"ok\": 2}">>, ask("first", [<<"erlang">>, <<"endless">>, [], #{}])),
     receive
         {emitter, Pid} -> await(fun() -> not is_process_alive(Pid) end)
-    after 5000 -> ct:fail(none)
+    after 30000 -> ct:fail(none)
     end.
 
 do_endless(Emit) -> do_endless(Emit, 0).

@@ -6,14 +6,14 @@
 
 -import(hornbeam_case, [doc/1, await/1]).
 -import(hooks_case, [
-    ask/2, ask/3, execute/3, says/2, start/2, stream/3, file_name/0, await_closed/1, items/3
+    ask/2, ask/3, execute/3, says/2, start/2, stream/3, file_name/0, await_closed/1, items/3, hold/1
 ]).
 
 -compile([export_all, nowarn_export_all]).
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 60}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
@@ -31,10 +31,10 @@ tasks(_) ->
     _ = start(2, 1),
     Start = [<<"service">>, <<"add">>, [1, 2], #{}],
     <<"{\"ok\": \"", Id:32/binary, "\"}">> = ask("start", Start),
-    [?assertEqual(<<"{\"ok\": 3}">>, ask("await", [Id, 5000])) || _ <- lists:seq(1, 6)],
+    [?assertEqual(<<"{\"ok\": 3}">>, ask("await", [Id, 30000])) || _ <- lists:seq(1, 6)],
     ?assertEqual({ok, 3}, hornbeam_hooks:await_result(Id)),
     {ok, Own} = hornbeam_hooks:execute_async(service, add, [2, 2]),
-    ?assertEqual({ok, 4}, hornbeam_hooks:await_result(Own, 5000)),
+    ?assertEqual({ok, 4}, hornbeam_hooks:await_result(Own, 30000)),
     ok = hornbeam:stop(),
     _ = start(1, 1),
     ?assertEqual(<<"{\"ok\": 3}">>, ask("task", [<<"service">>, <<"add">>, [1, 2], #{}])).
@@ -49,15 +49,17 @@ failures_of_tasks(_) ->
         ?assertMatch({error, {<<"handler_error">>, _}}, hornbeam_hooks:await_result(Failing))
      || _ <- [1, 2]
     ],
-    {ok, Slow} = hornbeam_hooks:execute_async(service, sleep, [0.5]),
+    Release = hold(slow),
+    {ok, Slow} = hornbeam_hooks:execute_async(caller, slow, []),
     ?assertEqual({error, timeout}, hornbeam_hooks:await_result(Slow, 50)),
-    ?assertEqual({ok, <<"slept">>}, hornbeam_hooks:await_result(Slow)),
+    ok = Release(),
+    ?assertEqual({ok, held}, hornbeam_hooks:await_result(Slow)),
     {ok, Late} = hornbeam_hooks:execute_async(service, sleep, [0.5], #{timeout => 100}),
     ?assertEqual({error, {<<"timeout">>, #{}}}, hornbeam_hooks:await_result(Late)),
     {ok, Dying} = hornbeam_hooks:execute_async(service, die, []),
     [?assertEqual({error, node_down}, hornbeam_hooks:await_result(Dying)) || _ <- [1, 2]],
-    says(ask("await", [Dying, 5000]), "NodeDown"),
-    says(ask("await", [<<"none">>, 5000]), "NotRegistered"),
+    says(ask("await", [Dying, 30000]), "NodeDown"),
+    says(ask("await", [<<"none">>, 30000]), "NotRegistered"),
     {ok, Nobody} = hornbeam_hooks:execute_async(nobody, x, []),
     ?assertMatch({error, {<<"not_registered">>, _}}, hornbeam_hooks:await_result(Nobody)).
 
@@ -65,7 +67,7 @@ results_expire(_) ->
     doc("A result is forgotten after task_result_ttl; a crash of the server that keeps them loses "
         "none."),
     ok = do_forget_tasks(),
-    _ = hornbeam_case:start("hooks_app:application", #{task_result_ttl => 800}),
+    _ = hornbeam_case:start("hooks_app:application", #{task_result_ttl => 4000}),
     {ok, Id} = hornbeam_hooks:execute_async(service, add, [1, 2]),
     {ok, 3} = hornbeam_hooks:await_result(Id),
     Server = whereis(hornbeam_tasks),
@@ -86,11 +88,13 @@ too_many_tasks(_) ->
     _ = hornbeam_case:start("hooks_app:application", #{task_limit => 2, threads => 2}),
     {ok, First} = hornbeam_hooks:execute_async(service, add, [1, 2]),
     {ok, 3} = hornbeam_hooks:await_result(First),
-    Slow = [hornbeam_hooks:execute_async(service, sleep, [0.4]) || _ <- [1, 2]],
+    Release = hold(slow),
+    Slow = [hornbeam_hooks:execute_async(caller, slow, []) || _ <- [1, 2]],
     ?assertMatch({error, {<<"not_registered">>, _}}, hornbeam_hooks:await_result(First)),
     ?assertMatch({error, {<<"overloaded">>, #{limit := 2}}},
         hornbeam_hooks:execute_async(service, add, [1, 2])),
-    [?assertEqual({ok, <<"slept">>}, hornbeam_hooks:await_result(Id)) || {ok, Id} <- Slow].
+    ok = Release(),
+    [?assertEqual({ok, held}, hornbeam_hooks:await_result(Id)) || {ok, Id} <- Slow].
 
 %%% Workers with an event loop
 

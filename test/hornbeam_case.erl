@@ -5,9 +5,9 @@
 
 -export([all/1, init_quiet_suite/1, end_quiet_suite/1, start/1, start/2, python/0, root/0, apps/0]).
 -export([port/0, pids/0, pid/0, fetch/1, fetch/2, await/1, await/2, await_idle/0, async/1]).
--export([doc/1, rss/1, alive/1, quiet/1]).
+-export([doc/1, rss/1, alive/1, quiet/1, free_port/1]).
 
--define(PATIENCE, 20000).
+-define(PATIENCE, 60000).
 
 %% @doc The cases of a suite: every function of one argument but callbacks and helpers, `do_…'.
 -spec all(module()) -> [atom()].
@@ -72,6 +72,16 @@ port() ->
     [_, Port] = string:split(Address, ":", trailing),
     binary_to_integer(Port).
 
+%% @doc A port that nobody uses, for what has to know its port before: none of those that the kernel
+%% gives to whoever asks for port 0, which would be somebody's the next moment.
+-spec free_port(inet:ip4_address()) -> inet:port_number().
+free_port(Address) ->
+    Port = 10000 + rand:uniform(20000),
+    case gen_tcp:listen(Port, [{ip, Address}, {reuseaddr, true}]) of
+        {ok, Socket} -> ok = gen_tcp:close(Socket), Port;
+        {error, eaddrinuse} -> free_port(Address)
+    end.
+
 %% @doc Process ids of the Python workers that are there now.
 -spec pids() -> [pos_integer()].
 pids() ->
@@ -95,7 +105,7 @@ fetch(Port, Target) ->
 -spec fetch(iodata()) -> {100..999, binary()} | tuple().
 fetch(Target) -> fetch(port(), Target).
 
-%% @doc Wait until the condition holds; fails after 20 s, or after the given milliseconds.
+%% @doc Wait until the condition holds; fails after a minute, or after the given milliseconds.
 -spec await(fun(() -> boolean())) -> ok.
 await(Condition) ->
     await(Condition, ?PATIENCE).

@@ -12,7 +12,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 120}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
@@ -193,7 +193,7 @@ concurrent_streams(_) ->
     doc("max_concurrent_streams: N are served, one more is refused and costs no other; before the "
         "settings are acknowledged it is 503, and four times as many end the connection."),
     Port = do_start(#{threads => 3, max_concurrent_streams => 3}),
-    {[A, B, C], C1} = do_open(3, <<"/sleep?500">>, do_settled(Port)),
+    {[A, B, C], C1} = do_open(3, <<"/sleep?2000">>, do_settled(Port)),
     ?assertEqual(3, maps:get(max_concurrent_streams, raw_http2:settings(C1))),
     {D, C2} = raw_http2:get(<<"/">>, C1),
     {Outcomes, C3} = raw_http2:responses(4, C2),
@@ -202,9 +202,9 @@ concurrent_streams(_) ->
     ok = raw_http2:close(C3),
     await_idle(),
     Deaf = raw_http2:connect(Port, #{acknowledge => false}),
-    {_, D1} = do_open(4, <<"/sleep?500">>, Deaf),
+    {_, D1} = do_open(4, <<"/sleep?700">>, Deaf),
     {[{7, {503, _}} | _], D2} = raw_http2:responses(4, D1),
-    {_, D3} = do_open(13, <<"/sleep?500">>, D2),
+    {_, D3} = do_open(13, <<"/sleep?700">>, D2),
     ?assertEqual(no_error, raw_http2:rest(D3)),
     await_idle().
 
@@ -229,12 +229,12 @@ windows_of_nothing(_) ->
     {_, C1} = do_open(128, <<"/letters?20000">>, C0),
     await(fun() -> maps:get(open, hornbeam:info()) =:= 128 end),
     await(fun() -> [0] =:= [L || #{load := L} <- maps:get(workers, hornbeam:info())] end),
-    ?assert(do_memory() - Before < 10000000),
+    await(fun() -> do_memory() - Before < 10000000 end),
     {_, C2} = do_open(3000, <<"/letters?20000">>, C1),
     ?assertMatch({200, _}, fetch(Port, "/ticking")),
     ?assertEqual(enhance_your_calm, raw_http2:rest(C2)),
     await_idle(),
-    ?assert(do_memory() - Before < 5000000).
+    await(fun() -> do_memory() - Before < 5000000 end).
 
 do_memory() ->
     _ = [garbage_collect(P) || P <- processes()],
@@ -295,28 +295,28 @@ a_flood_of_resets(_) ->
 idle_time(_) ->
     doc("A connection without streams ends after keepalive, with GOAWAY; one with a long answer "
         "does not; one on which no request comes, or half of one, ends after a second."),
-    Port = do_start(#{keepalive => 0.3}),
+    Port = do_start(#{keepalive => 1.5}),
     ?assertEqual(no_error, raw_http2:rest(raw_http2:connect(Port))),
     {ok, Half} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}]),
     ok = gen_tcp:send(Half, ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", cow_http2:settings(#{}),
         <<5:24, 1:8, 0:8, 1:32, "abcde">>]),
     _ = raw_http:rest(Half),
-    {Id, C1} = raw_http2:get(<<"/slow_stream?500">>, raw_http2:connect(Port)),
+    {Id, C1} = raw_http2:get(<<"/slow_stream?900">>, raw_http2:connect(Port)),
     {[{Id, {200, <<"abc">>}}], C2} = raw_http2:responses(1, C1),
     Start = erlang:monotonic_time(millisecond),
     {Next, C3} = raw_http2:get(<<"/">>, C2),
     {[{Next, {200, _}}], C4} = raw_http2:responses(1, C3),
     ?assertEqual(no_error, raw_http2:rest(C4)),
     Took = erlang:monotonic_time(millisecond) - Start,
-    ?assert(Took >= 299),
-    ?assert(Took < 10000).
+    ?assert(Took >= 1499),
+    ?assert(Took < 30000).
 
 a_stop_says_goaway(_) ->
     doc("When the server stops, streams that run are answered; then their connection ends with "
         "GOAWAY, whatever others still do."),
     Port = do_start(#{keepalive => 60, workers => 2}),
-    Other = hornbeam_case:async(fun() -> fetch(Port, "/sleep?4000") end),
-    {Id, C1} = raw_http2:get(<<"/sleep?500">>, do_settled(Port)),
+    Other = hornbeam_case:async(fun() -> fetch(Port, "/sleep?6000") end),
+    {Id, C1} = raw_http2:get(<<"/sleep?2000">>, do_settled(Port)),
     %% Both are with a worker: the stream before them is over.
     await(fun() -> 2 =:= lists:sum([L || #{load := L} <- maps:get(workers, hornbeam:info())]) end),
     Stopped = hornbeam_case:async(fun hornbeam:stop/0),

@@ -10,11 +10,11 @@
 
 -compile([export_all, nowarn_export_all]).
 
--define(PATIENCE, 20000).
+-define(PATIENCE, 60000).
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 90}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) ->
     Cookie = ["-setcookie", "interop" ++ os:getpid()],

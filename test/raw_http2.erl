@@ -8,7 +8,7 @@
 -export([get/2, reset/2, ping/1, window/3, settings/1, settled/1, arrived/2, rest/1]).
 -export_type([connection/0, options/0, outcome/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 30000).
 
 -record(connection, {
     socket :: gen_tcp:socket(),

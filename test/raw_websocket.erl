@@ -7,7 +7,7 @@
 -export([await_end/1, close/1, frame/4, inflated/2]).
 -export_type([client/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 30000).
 -define(KEY, <<"dGhlIHNhbXBsZSBub25jZQ==">>).
 
 -record(client, {socket :: gen_tcp:socket(), buffer = <<>> :: binary()}).

@@ -11,7 +11,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 60}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> hornbeam_case:init_quiet_suite(Config).
 
@@ -37,7 +37,7 @@ do_telling(Tag, Fun) ->
 do_told(Tag) ->
     receive
         {Tag, Given} -> Given
-    after 5000 -> ct:fail({not_told, Tag})
+    after 30000 -> ct:fail({not_told, Tag})
     end.
 
 do_same(Given) -> Given.
@@ -89,7 +89,7 @@ a_request_is_refused(_) ->
     ?assertMatch(#{<<"location">> := <<"/login">>}, do_map(Headers)),
     ok = raw_http:close(Socket),
     {200, _} = fetch("/seen"),
-    receive reached -> ok after 5000 -> ct:fail(not_reached) end,
+    receive reached -> ok after 30000 -> ct:fail(not_reached) end,
     await_idle().
 
 do_map(Headers) when is_map(Headers) -> Headers;
@@ -106,7 +106,7 @@ a_refused_body_ends_the_connection(_) ->
     [
         begin
             {401, _, _, _} = do_exchange(["POST /upload HTTP/1.1\r\nhost: a\r\n", Kind]),
-            ?assertEqual(<<"/upload">>, receive {seen, Path} -> Path after 5000 -> none end)
+            ?assertEqual(<<"/upload">>, receive {seen, Path} -> Path after 30000 -> none end)
         end
      || Kind <- [
             ["content-length: ", Length, "\r\n\r\n", Smuggled],

@@ -52,7 +52,7 @@ logged() ->
     ?MODULE ! {all, self()},
     receive
         {logged, Events} -> Events
-    after 5000 -> error(timeout)
+    after 30000 -> error(timeout)
     end.
 
 keep(Events) ->

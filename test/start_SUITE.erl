@@ -11,7 +11,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 90}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) ->
     {ok, _} = application:ensure_all_started(hornbeam),

@@ -13,7 +13,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 120}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> tls_case:files(hornbeam_case:init_quiet_suite(Config)).
 

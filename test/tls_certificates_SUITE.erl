@@ -15,7 +15,7 @@
 
 all() -> hornbeam_case:all(?MODULE).
 
-suite() -> [{timetrap, {seconds, 120}}].
+suite() -> [{timetrap, {minutes, 4}}].
 
 init_per_suite(Config) -> tls_case:files(hornbeam_case:init_quiet_suite(Config)).
 
@@ -174,15 +174,17 @@ reload_by_itself(Config) ->
         "and the log says so once."),
     Pair = {?config(cert, Config), ?config(key, Config)},
     {Port, {_, KeyFile} = Files} = do_start_from(Config, Pair),
-    {ok, _} = file:copy(element(2, tls_files:self_signed(?config(dir, Config), rsa)), KeyFile),
     ok = do_listen_to_log(),
-    Refused = receive {logged, Report} -> Report after 20000 -> error(timeout) end,
+    {ok, _} = file:copy(element(2, tls_files:self_signed(?config(dir, Config), rsa)), KeyFile),
+    Refused = receive {logged, Report} -> Report after 30000 -> error(timeout) end,
     ?assertMatch(#{what := certificates_reload_failed, reason := _}, Refused),
     ?assertMatch({match, _}, re:run(maps:get(reason, Refused), ["keyfile.*", KeyFile])),
     ?assertEqual("server", do_name(Port)),
     do_install(tls_files:self_signed(?config(dir, Config), ec), Files),
-    Next = receive {logged, Report2} -> Report2 after 20000 -> error(timeout) end,
-    ?assertMatch(#{what := certificates_reloaded}, Next),
+    %% Between the two files they may be read once more, and not fit.
+    receive {logged, #{what := certificates_reloaded}} -> ok
+    after 30000 -> error(timeout)
+    end,
     ok = do_stop_listening(),
     ?assertEqual("ec", do_name(Port)).
 

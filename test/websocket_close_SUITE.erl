@@ -119,7 +119,7 @@ silence(_) ->
 pings(_) ->
     hornbeam_case:doc("websocket_ping_interval: who answers stays, who does not is cut off with "
         "1011, and the application hears 1006."),
-    serve(#{websocket_ping_interval => 100}, fun(Port) ->
+    serve(#{websocket_ping_interval => 1500}, fun(Port) ->
         {_, _, Client0} = accepted(Port),
         Client = lists:foldl(
             fun(_, C) ->
@@ -127,7 +127,7 @@ pings(_) ->
                 raw_websocket:send(pong, Data, Next),
                 Next
             end,
-            Client0, lists:seq(1, 4)),
+            Client0, [1, 2]),
         ?assert(is_silent()),
         ?assertMatch({1011, _}, raw_websocket:recv_close(Client)),
         ?assertMatch({hornbeam_close, 1006, _}, said()),

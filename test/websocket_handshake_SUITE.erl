@@ -11,7 +11,7 @@
     serve/2, serve/3, opened/0, answer/2, tell/2, said/0, offered/2
 ]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 30000).
 
 all() -> hornbeam_case:all(?MODULE).
 

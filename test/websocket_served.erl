@@ -8,7 +8,7 @@
 -export([accepted/1, accepted/4, offered/2]).
 
 -define(POOL, websocket_suite).
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 30000).
 
 %% @doc Serve WebSockets with these options while Fun runs, which gets the port; then nothing may be
 %% left open.

@@ -74,12 +74,15 @@ def first(path, action, args, count):
 
 
 def one_by_one(path, action, args, pause):
-    """Reads one item and waits: how far is the generator?"""
+    """Reads one item, and waits until the generator goes no further: how far is it?"""
     reader = stream(path, action, *args)
     next(reader)
-    time.sleep(pause)
+    far, before = Path(args[0]).read_text(encoding="ascii"), None
+    while not far or int(far) < 16 or far != before:
+        time.sleep(pause)
+        far, before = Path(args[0]).read_text(encoding="ascii"), far
     reader.close()
-    return Path(args[0]).read_text(encoding="ascii")
+    return far
 
 
 OPERATIONS = {

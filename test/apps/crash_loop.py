@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads, and ends a moment later, as long as the file HORNBEAM_TEST_CRASHES names is there."""
+"""Loads, and ends a moment later, as soon and as long as there is the file that
+HORNBEAM_TEST_CRASHES names. Each time it writes there when, in milliseconds of the monotonic clock:
+`begin end`, a line each."""
 
 import os
 import threading
@@ -9,9 +11,21 @@ from wsgiref.validate import validator
 FILE = os.environ["HORNBEAM_TEST_CRASHES"]
 
 
+def _milliseconds():
+    return time.monotonic_ns() // 1_000_000
+
+
+BEGIN = _milliseconds()
+
+
 def _end():
-    time.sleep(0.02)
-    if os.path.exists(FILE):
+    while True:
+        time.sleep(0.02)
+        try:
+            file = os.open(FILE, os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:
+            continue
+        os.write(file, f"{BEGIN} {_milliseconds()}\n".encode())
         os._exit(3)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SECONDS = 20.0
+SECONDS = 30.0
 
 
 class _End:

@@ -51,7 +51,7 @@ def is_hashable(value: object) -> bool:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = monotonic() + 10
+    deadline = monotonic() + 30
     while not condition():
         assert monotonic() < deadline, "the condition was not met within 10 s"
 

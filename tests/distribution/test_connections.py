@@ -20,6 +20,7 @@ from hornbeam_erlang._distribution_errors import DistributionError
 from hornbeam_erlang.errors import CallTimeout, NodeDown, NotConnected, RemoteError
 from hornbeam_erlang.node import Node
 from hornbeam_erlang.terms import Atom
+from ports import free_port
 
 
 def test_another_cookie(beam: Beam) -> None:
@@ -42,11 +43,9 @@ def test_nodes_that_are_not_there(node: Node) -> None:
         node.connect("x@host.invalid")
     with pytest.raises(NodeDown, match="cannot be reached"):
         node.connect(f"x@{'h' * 64}.invalid")  # no host can be called so
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     name = new_name("nobody")
     with pytest.raises(NodeDown, match="cannot be reached"):
-        node.connect(name, address=("127.0.0.1", port))
+        node.connect(name, address=("127.0.0.1", free_port()))
     assert node.ping(name) is False
 
 

@@ -12,13 +12,13 @@ import pytest
 from distribution.beam import LONG, eventually, new_name, python
 from hornbeam_erlang import _distribution_epmd as epmd
 from hornbeam_erlang.errors import NodeDown, NotConnected
+from ports import free_port
 
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
     """A port for an EPMD of this test alone, which no EPMD listens on yet."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        found = int(free.getsockname()[1])
+    found = free_port()
     monkeypatch.setenv("ERL_EPMD_PORT", str(found))
     return found
 

@@ -22,7 +22,7 @@ from hornbeam_erlang._distribution_handshake import Connected
 from hornbeam_erlang._distribution_signals import Encoded
 from hornbeam_erlang.terms import Atom, Pid, Ref
 
-SECONDS = 20.0
+SECONDS = 30.0
 Dialect: TypeAlias = Callable[[Any], bytes]
 
 

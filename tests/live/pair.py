@@ -135,7 +135,7 @@ def pair(servers: Iterable[tuple[str, Served]]) -> Iterator[Pair]:
     """A `Pair` for one test: no cookies yet, no connection shared with other tests."""
     clients = {
         name: httpx.Client(
-            base_url=f"http://{served.host}:{served.port}", timeout=20, trust_env=False
+            base_url=f"http://{served.host}:{served.port}", timeout=30, trust_env=False
         )
         for name, served in servers
     }

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from live.serving import Served
 
-SECONDS = 15.0
+SECONDS = 30.0
 
 # Without the validator (`apps.wsgi_cases`).
 PLAIN = "X-Plain: 1"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import IO, Any
 
 from live import serving
 from live.conftest import TESTS
+from ports import free_port
 
 WORKER = (sys.executable, "-m", "hornbeam_erlang.worker")
 COOKIE = secrets.token_hex(16)
@@ -38,9 +38,7 @@ class Place:
 
 def place() -> Place:
     """A name and a port that nobody else on this machine has."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     return Place(f"front-{os.getpid()}-{port}@127.0.0.1", port)
 
 

@@ -45,7 +45,7 @@ def test_blocked_loop_keeps_nobody_waiting(tmp_path: Path) -> None:
             for _ in range(10):
                 began = monotonic()
                 assert served.get("/") == (200, b"done")
-                assert monotonic() - began < 10
+                assert monotonic() - began < 30
         finally:
             (tmp_path / "go").touch()
-        assert [one.result(10) for one in slow] == [(200, b"done")] * 2
+        assert [one.result(30) for one in slow] == [(200, b"done")] * 2

@@ -18,7 +18,7 @@ from live.conftest import Start
 from live.serving import Served
 
 ALL = ["starlette", "fastapi", "litestar", "django_asgi"]
-SECONDS = 15
+SECONDS = 30
 
 
 @pytest.fixture(params=ALL)

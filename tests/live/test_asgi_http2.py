@@ -93,7 +93,7 @@ def test_body_whose_end_comes_alone(asgi: Served, size: int) -> None:
         connection.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.whole(stream)
-        connection.socket.settimeout(10)
+        connection.socket.settimeout(30)
         connection.data(stream, b"", end=True)
         assert json.loads(connection.whole(stream).body)[0] == size
         assert connection.streams[stream].reset is None

@@ -80,7 +80,7 @@ def test_requests_run_at_once(looped: Served) -> None:
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: get(looped, "/together/1000").json, range(50)))
     assert max(most for most, _running in answers) > 25
-    assert time.monotonic() - begin < 25
+    assert time.monotonic() - begin < 45
 
 
 def test_no_task_is_left(looped: Served) -> None:

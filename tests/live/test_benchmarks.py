@@ -87,7 +87,7 @@ def test_quick_comparison_of_shared_state() -> None:
         assert len(line["clock"]) == 3
         assert all(took > 0 for took in (*line["clock"].values(), *line["processors"].values()))
     assert found["ten_matches"]["entries"] > 20000
-    assert found["ten_matches"]["ratio"] < 5
+    assert found["ten_matches"]["ratio"] < 12  # 20 times as many keys
 
 
 @needs_redis

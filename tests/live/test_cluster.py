@@ -99,18 +99,18 @@ def test_message_reaches_websocket_of_the_other_node(pair: Pair) -> None:
     first, second = pair
     with connect(f"ws://{first.host}:{first.port}/joining") as client:
         client.send(json.dumps(["join", "over"]))
-        assert client.recv(10) == "join over"
+        assert client.recv(30) == "join over"
         wait_until(lambda: publish(second, "over", "probe") == 1, "the nodes have joined")
-        assert client.recv(10) == "probe"
+        assert client.recv(30) == "probe"
         assert publish(second, "over", "hello") == 1
-        assert client.recv(10) == "hello"
+        assert client.recv(30) == "hello"
         assert publish(first, "over", "from-here") == 1
-        assert client.recv(10) == "from-here"
+        assert client.recv(30) == "from-here"
         with connect(f"ws://{second.host}:{second.port}/joining") as other:
             other.send(json.dumps(["prefix", "ov"]))
-            assert other.recv(10) == "prefix ov"
+            assert other.recv(30) == "prefix ov"
             wait_until(lambda: publish(first, "over", "both") == 2, "the prefix is known")
-            assert other.recv(10) == "both"
+            assert other.recv(30) == "both"
     wait_until(lambda: publish(second, "over", "nobody") == 0, "the clients' end is known")
 
 

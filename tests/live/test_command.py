@@ -26,6 +26,7 @@ from live.serving import (
     text,
     wait_until,
 )
+from ports import free_port
 
 HELLO = EXAMPLES / "hello_wsgi"
 ONE_WORKER = ("--workers", "1")
@@ -230,8 +231,7 @@ def test_workers_do_not_see_the_commands_variable(tmp_path: Path) -> None:
 
 def test_make_run_serves_the_example() -> None:
     """`make run` with an address serves the hello example there and ends on INT."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(
         ["make", "-s", "run", f"BIND=127.0.0.1:{port}", "ARGS=--workers 1"],

@@ -14,6 +14,7 @@ import pytest
 
 from live.programs import STARTED, outcome, program
 from live.serving import alive, children, descendants, wait_until
+from ports import free_port
 
 FOREVER = STARTED + "time.sleep(600)\n"
 
@@ -26,13 +27,6 @@ def is_free(port: int) -> bool:
     """Whether nobody listens on a port of loopback."""
     with socket.socket() as asked:
         return asked.connect_ex(("127.0.0.1", port)) != 0
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

@@ -69,7 +69,9 @@ def test_operations_are_text(client: Program) -> None:
     """Operations and keywords may be strings of the language; keywords may be pairs."""
     request = ("set", [b"short", 1], [("ttl_ms", 60000)])
     assert client.gen_call("hornbeam_state", request) == (OK, None)
-    assert client.gen_call("hornbeam_state", (Atom("timeout"), 1000, (b"incr", [b"short", 2]))) == (
+    assert client.gen_call(
+        "hornbeam_state", (Atom("timeout"), 20000, (b"incr", [b"short", 2]))
+    ) == (
         OK,
         3,
     )

@@ -32,7 +32,7 @@ FASTEST = 96 * MIB  # bytes a second that the slow side takes at most
 SMALL_BUFFER = 65536  # of a slow client's socket
 # Seconds. Whoever is held up by a slow peer waits for as long as that one likes; a machine under
 # load takes its time, too.
-MOMENT = 5
+MOMENT = 20
 
 
 @pytest.fixture(params=["wsgi", "asgi"])

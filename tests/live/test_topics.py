@@ -46,18 +46,18 @@ def post(site: Served, topic: str, value: Any) -> int:
 
 def say(client: ClientConnection, verb: str, topic: str) -> None:
     client.send(json.dumps([verb, topic]))
-    assert client.recv(10) == f"{verb} {topic}"
+    assert client.recv(30) == f"{verb} {topic}"
 
 
 def test_text_bytes_and_json(site: Served, client: ClientConnection) -> None:
     """A client that joined gets text as text, bytes as binary, other values as JSON."""
     say(client, "join", "forms")
     assert publish(site, "forms", "hello") == 1
-    assert client.recv(10) == "hello"
+    assert client.recv(30) == "hello"
     assert publish(site, "forms", "bytes:raw") == 1
-    assert client.recv(10) == b"raw"
+    assert client.recv(30) == b"raw"
     assert post(site, "forms", {"a": [1, None, "é"]}) == 1
-    assert json.loads(client.recv(10)) == {"a": [1, None, "é"]}
+    assert json.loads(client.recv(30)) == {"a": [1, None, "é"]}
 
 
 def test_leave_prefix_and_the_end(site: Served, client: ClientConnection) -> None:
@@ -68,7 +68,7 @@ def test_leave_prefix_and_the_end(site: Served, client: ClientConnection) -> Non
     assert publish(site, "left", "nobody") == 0
     say(client, "prefix", "user:")
     assert publish(site, "user:7", "yes") == 1
-    assert client.recv(10) == "yes"
+    assert client.recv(30) == "yes"
     client.close()
     wait_until(lambda: publish(site, "user:7", "gone") == 0, "the socket has left")
 
@@ -83,29 +83,29 @@ def test_many_clients_get_all_messages_in_order(site: Served) -> None:
             say(client, "join", "burst")
         assert [publish(site, "burst", str(number)) for number in range(200)] == [20] * 200
         for client in clients:
-            assert [client.recv(10) for _ in range(200)] == [str(n) for n in range(200)]
+            assert [client.recv(30) for _ in range(200)] == [str(n) for n in range(200)]
 
 
 def test_handler_that_looks(site: Served) -> None:
     """`receive_pubsub(timeout=0)` in a WebSocket handler gives what was published since, and the
     end of the socket unsubscribes it."""
     with connect(f"ws://{site.host}:{site.port}/handling") as client:
-        assert client.recv(10) == "subscribed"
+        assert client.recv(30) == "subscribed"
         assert publish(site, "handled", "one") == 1
         client.send("look")
-        assert json.loads(client.recv(10)) == "one"
+        assert json.loads(client.recv(30)) == "one"
         client.send("look")
-        assert json.loads(client.recv(10)) == "next"
+        assert json.loads(client.recv(30)) == "next"
     wait_until(lambda: publish(site, "handled", "gone") == 0, "the handler has ended")
 
 
 def test_task_of_a_handler(site: Served) -> None:
     """A task that a handler starts receives what the handler has subscribed to."""
     with connect(f"ws://{site.host}:{site.port}/waiting") as client:
-        assert client.recv(10) == "subscribed"
+        assert client.recv(30) == "subscribed"
         for number in range(3):
             assert post(site, "waited", {"n": number}) == 1
-            assert json.loads(client.recv(10)) == {"n": number}
+            assert json.loads(client.recv(30)) == {"n": number}
     wait_until(lambda: publish(site, "waited", "gone") == 0, "the handler has ended")
 
 

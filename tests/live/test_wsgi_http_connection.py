@@ -54,7 +54,7 @@ def test_idle_connection_is_closed(cases: Served) -> None:
         assert raw.ask("GET", "/hello/").body == b"hello"
         assert raw.rest() == b""
         idle = time.monotonic() - begin
-    assert KEEPALIVE - 0.01 < idle < KEEPALIVE + 10
+    assert KEEPALIVE - 0.01 < idle < KEEPALIVE + 30
 
 
 def test_response_may_take_longer_than_keepalive(cases: Served, gate: Gate) -> None:

@@ -8,7 +8,7 @@
 
 calls_test_() ->
     Tests = outgoing() ++ incoming() ++ hooks(),
-    {foreach, fun setup/0, fun stop/1, [{Name, Test} || {Name, Test} <- Tests]}.
+    {foreach, fun setup/0, fun stop/1, [{Name, {timeout, 60, Test}} || {Name, Test} <- Tests]}.
 
 setup() ->
     {ok, Pid} = hornbeam_tables:start_link(),
@@ -118,11 +118,22 @@ called(Id, Name, Timeout, State) ->
 next() ->
     receive
         {hornbeam_calls, Event} -> Event
-    after 5000 -> none
+    after 30000 -> none
     end.
 
-%% The processes of services.
-services() ->
+%% The processes of so many services, once they all have begun.
+services(Count) -> services(Count, erlang:monotonic_time(millisecond) + 30000).
+
+services(Count, Deadline) ->
+    case begun() of
+        Pids when length(Pids) =:= Count ->
+            Pids;
+        Pids ->
+            ?assert(erlang:monotonic_time(millisecond) < Deadline, Pids),
+            receive after 1 -> services(Count, Deadline) end
+    end.
+
+begun() ->
     [
         P
      || P <- processes(),
@@ -134,7 +145,7 @@ services() ->
 reason(Monitor) ->
     receive
         {'DOWN', Monitor, _, _, Reason} -> Reason
-    after 5000 -> alive
+    after 30000 -> alive
     end.
 
 incoming() ->
@@ -178,7 +189,7 @@ incoming() ->
         end},
         {"at its deadline a service is stopped and the worker told", fun() ->
             S = called(1, <<"hangs">>, 20, hornbeam_calls:new()),
-            [Pid] = services(),
+            [Pid] = services(1),
             Monitor = monitor(process, Pid),
             {deadline, {_, 1}} = Deadline = next(),
             {[{?FAULT, 1, <<"timeout">>, _}], S1} = hornbeam_calls:event(Deadline, up, S),
@@ -194,12 +205,12 @@ incoming() ->
         end},
         {"a service that somebody kills is a remote error", fun() ->
             S = called(1, <<"hangs">>, 60000, hornbeam_calls:new()),
-            [Pid] = services(),
+            [Pid] = services(1),
             exit(Pid, kill),
             Reason =
                 receive
                     {'DOWN', _, process, Pid, R} -> R
-                after 5000 -> none
+                after 30000 -> none
                 end,
             {[{?FAULT, 1, <<"remote_error">>, Details}], S1} = hornbeam_calls:down(Pid, Reason, S),
             ?assertMatch(
@@ -210,7 +221,7 @@ incoming() ->
         end},
         {"when the worker dies its services are stopped", fun() ->
             S = called(2, <<"hangs">>, 60000, called(1, <<"hangs">>, 60000, hornbeam_calls:new())),
-            Monitors = [monitor(process, P) || P <- services()],
+            Monitors = [monitor(process, P) || P <- services(2)],
             ok = hornbeam_calls:fail_all(S),
             ?assertEqual([killed, killed], [reason(M) || M <- Monitors])
         end}

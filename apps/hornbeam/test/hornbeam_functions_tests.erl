@@ -7,7 +7,7 @@
 -export([sum/2]).
 
 functions_test_() ->
-    {foreach, fun start/0, fun stop/1, [{Name, Test} || {Name, Test} <- cases()]}.
+    {foreach, fun start/0, fun stop/1, [{Name, {timeout, 60, Test}} || {Name, Test} <- cases()]}.
 
 start() ->
     {ok, Pid} = hornbeam_tables:start_link(),

@@ -72,7 +72,7 @@ idle_test_() ->
             ok = hornbeam_http2_streams:ended(1, normal, 0),
             receive
                 {'EXIT', _, {shutdown, idle}} -> ok
-            after 5000 -> error(timeout)
+            after 30000 -> error(timeout)
             end
         end)},
         {"so does the time for the first stream", in_connection(fun() ->

@@ -162,14 +162,14 @@ good_test_() ->
     end} || {Key, Value, Normal} <- good()].
 
 bad_test_() ->
-    [{name(Key, Value), fun() ->
+    [{name(Key, Value), {timeout, 60, fun() ->
         {error, Reason} = check(#{Key => Value}),
         {bad_option, Key, {expected, Text, got, Got}} = Reason,
         ?assert(Got =:= Value orelse (Key =:= env andalso Got =:= hidden)),
         Sentence = sentence(Reason),
         [?assertNotEqual(nomatch, string:find(Sentence, Part)) || Part <- [atom_to_binary(Key),
             Text]]
-    end} || {Key, Value} <- bad()].
+    end}} || {Key, Value} <- bad()].
 
 unknown_test_() ->
     [{name(Key, Nearest), fun() ->

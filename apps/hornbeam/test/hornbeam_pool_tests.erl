@@ -64,5 +64,5 @@ cases() ->
 claims_of(Monitor) ->
     receive
         {'DOWN', Monitor, _, _, Claims} -> Claims
-    after 5000 -> error(claimer_hangs)
+    after 30000 -> error(claimer_hangs)
     end.

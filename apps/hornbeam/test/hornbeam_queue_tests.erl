@@ -58,7 +58,7 @@ opened(Numbers) ->
 event(N) ->
     receive
         {{_, N}, {hornbeam, undefined, 0, Event}} -> Event
-    after 5000 -> none
+    after 30000 -> none
     end.
 
 cases() ->
@@ -116,7 +116,7 @@ cases() ->
             ok = hornbeam_queue:cancel(to(1), Pool),
             _ = sys:get_state(Queue),
             To = to(1),
-            ?assertEqual(told, receive {hornbeam_cancel, To} -> told after 5000 -> none end),
+            ?assertEqual(told, receive {hornbeam_cancel, To} -> told after 30000 -> none end),
             ?assertEqual(0, hornbeam_pool:queued(Pool))
         end},
         {"nor does a request come back whose client left while it was handed back",

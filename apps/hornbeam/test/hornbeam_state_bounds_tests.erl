@@ -15,7 +15,7 @@
 bounds_test_() ->
     Start = fun hornbeam_state_tests:start/0,
     Stop = fun hornbeam_state_tests:stop/1,
-    {foreach, Start, Stop, [{Name, Test} || {Name, Test} <- times() ++ bounds()]}.
+    {foreach, Start, Stop, [{Name, {timeout, 60, Test}} || {Name, Test} <- times() ++ bounds()]}.
 
 limit(Entries, Bytes) ->
     hornbeam_state_bounds:set_limits(#{state_max_entries => Entries, state_max_bytes => Bytes}).
@@ -122,7 +122,7 @@ times() ->
         end}
     ].
 
-until(Condition) -> until(Condition, erlang:monotonic_time(millisecond) + 10000).
+until(Condition) -> until(Condition, erlang:monotonic_time(millisecond) + 30000).
 
 until(Condition, Deadline) ->
     case Condition() of

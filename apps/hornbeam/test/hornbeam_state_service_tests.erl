@@ -7,7 +7,7 @@
 -include("hornbeam_wire.hrl").
 
 service_test_() ->
-    {foreach, fun start/0, fun stop/1, [{Name, Test} || {Name, Test} <- cases()]}.
+    {foreach, fun start/0, fun stop/1, [{Name, {timeout, 60, Test}} || {Name, Test} <- cases()]}.
 
 start() ->
     {ok, Pid} = hornbeam_tables:start_link(),
@@ -29,7 +29,7 @@ ask(Service, Arguments, Keywords) ->
         {running, _, _} ->
             receive
                 {hornbeam_calls, {done, {_, 1}, Answer}} -> {process, answer(Answer)}
-            after 5000 -> error(no_answer)
+            after 30000 -> error(no_answer)
             end
     end.
 

@@ -15,7 +15,7 @@
 
 state_test_() ->
     Cases = keys_() ++ values_() ++ counters() ++ conditions() ++ several() ++ walks(),
-    {foreach, fun start/0, fun stop/1, [{Name, Test} || {Name, Test} <- Cases]}.
+    {foreach, fun start/0, fun stop/1, [{Name, {timeout, 60, Test}} || {Name, Test} <- Cases]}.
 
 start() ->
     {ok, Tables} = hornbeam_tables:start_link(),

@@ -158,7 +158,9 @@ in_compressed_fragments_test() ->
             hornbeam_websocket_frames:new(?MAX, Inflate))).
 
 %% A few bytes must not become gigabytes.
-a_bomb_is_refused_test() ->
+a_bomb_is_refused_test_() -> {timeout, 60, fun a_bomb_is_refused/0}.
+
+a_bomb_is_refused() ->
     {Inflate, {Z, _}} = contexts(takeover),
     Bomb = iolist_to_binary(zlib:deflate(Z, binary:copy(<<0>>, 100000000), sync)),
     Decoder = hornbeam_websocket_frames:new(1000000, Inflate),

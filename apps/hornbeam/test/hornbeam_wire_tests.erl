@@ -158,13 +158,13 @@ answers_in_portions_test_() ->
             Answers = [Result(N, Mebibyte div 2) || N <- lists:seq(1, 5)],
             ?assertEqual([[1, 2], [3, 4], [5]], Ids(Answers))
         end},
-        {"the largest answers fit, whatever came before them", fun() ->
+        {"the largest answers fit, whatever came before them", {timeout, 60, fun() ->
             Most = binary:copy(<<0>>, ?MAX_PAYLOAD),
             Answers = [Result(1, Mebibyte - 1), {?RESULT, 2, Most}, {?RESULT, 3, Most}],
             ?assertEqual([[1, 2], [3]], Ids(Answers)),
             Sizes = [byte_size(hornbeam_wire:encode(P)) || P <- hornbeam_wire:answers(Answers)],
             ?assert(lists:max(Sizes) =< ?MAX_PACKET)
-        end}
+        end}}
     ].
 
 payload_of_a_call_test_() ->
@@ -178,7 +178,9 @@ payload_of_a_call_test_() ->
 
 result(Size) -> hornbeam_wire:encode([{?RESULT, 1, binary:copy(<<0>>, Size)}]).
 
-packet_size_test() ->
+packet_size_test_() -> {timeout, 60, fun packet_size/0}.
+
+packet_size() ->
     Fields = byte_size(hornbeam_wire:encode([{?DATA, 1, <<"x">>}])) - 1,
     Packet = fun(Size) -> hornbeam_wire:encode([{?DATA, 1, binary:copy(<<0>>, Size - Fields)}]) end,
     ?assertMatch({ok, [_]}, hornbeam_wire:decode(Packet(?MAX_PACKET))),
@@ -324,7 +326,9 @@ headers() ->
         end).
 
 %% A value of each tag can be decoded by a node that has not loaded anything else.
-values_of_each_tag_test() ->
+values_of_each_tag_test_() -> {timeout, 60, fun values_of_each_tag/0}.
+
+values_of_each_tag() ->
     ?assertEqual([bytes, ndarray], hornbeam_wire:value_tags()),
     Code = "{ok, _} = hornbeam_wire:decode_value(base64:decode(<<\"" ++
         base64:encode_to_string(

@@ -7,7 +7,7 @@
 -export([connect/1, close/1, send/2, receive_some/1, exchange/2, response/1, rest/1]).
 -export_type([response/0]).
 
--define(TIMEOUT, 10000).
+-define(TIMEOUT, 30000).
 
 -type response() ::
     {Status :: 100..999, Headers :: [{binary(), binary()}], Body :: binary(), Rest :: binary()}

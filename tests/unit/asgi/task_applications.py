@@ -201,7 +201,7 @@ async def blocks_on_thread(scope: Event, receive: Receive, send: Send) -> None:
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(hornbeam_erlang.call("echo", "x")))
     thread.start()
-    thread.join(5)
+    thread.join(30)
     await answer_json(send, found)
 
 

@@ -29,7 +29,7 @@ BODY = {"type": "http.response.body"}
 
 def noted(node: Node) -> list[Any]:
     """What applications have noted, once there is something."""
-    deadline = monotonic() + 5
+    deadline = monotonic() + 30
     while not (found := json.loads(node.request("/notes").body)):
         assert monotonic() < deadline, "nothing was noted"
     return list(found)
@@ -338,7 +338,7 @@ def test_application_that_does_not_look_is_cancelled(start: Start) -> None:
     began = monotonic()
     node.cancel(ident)
     assert node.expect(ABORT)[1:3] == (ident, b"cancelled")
-    assert 0.8 < monotonic() - began < 10
+    assert 0.8 < monotonic() - began < 30
     assert noted(node) == ["cancelled"]
 
 
@@ -360,7 +360,7 @@ def test_disconnect_after_the_response(start: Start) -> None:
     node = start()
     for path in ("/after_response", "/two_receivers"):
         assert node.request(path).body == b"done"
-    deadline = monotonic() + 5
+    deadline = monotonic() + 30
     while len(found := noted(node)) < 2:
         assert monotonic() < deadline
     assert found == ["http.disconnect", "http.disconnect"]

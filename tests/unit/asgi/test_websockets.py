@@ -272,7 +272,7 @@ def test_client_that_leaves_in_the_handshake(start: Start) -> None:
     began = monotonic()
     node.cancel(ident)
     assert node.expect(ABORT)[1:3] == (ident, b"cancelled")
-    assert 0.8 < monotonic() - began < 3
+    assert 0.8 < monotonic() - began < 30
     assert noted(node) == ["cancelled"]
 
 

@@ -55,7 +55,7 @@ def served(start: Callable[[], AbstractAsyncContextManager[Listening]]) -> Itera
     # Connections that are still served then are cancelled, and waited for.
     thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
     thread.start()
-    port, end = up.result(10)
+    port, end = up.result(30)
     try:
         yield port
     finally:

@@ -128,7 +128,7 @@ def test_cache(node: testing.Node) -> None:
     def slow(text: str) -> str:
         runs.append(text)
         started.set()
-        assert go_on.wait(10)
+        assert go_on.wait(30)
         return text.upper()
 
     results: list[str] = []
@@ -136,10 +136,10 @@ def test_cache(node: testing.Node) -> None:
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert started.wait(10)
+    assert started.wait(30)
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert (results, runs) == (["X"] * 4, ["x"])
     assert erlang.cache_stats()["misses"] == 1
 
@@ -202,6 +202,6 @@ def test_node_events_by_callback(node: testing.Node) -> None:
     events = erlang.monitor_nodes(failing)
     node.add_node("a@b")
     node.remove_node("a@b")
-    assert both.wait(10)
+    assert both.wait(30)
     events.close()
     assert told == ["nodeup", "nodedown"]

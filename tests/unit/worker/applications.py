@@ -116,8 +116,8 @@ def fork(environ: WSGIEnvironment) -> object:
     results = context.Queue()
     child = context.Process(target=_in_child, args=(results,))
     child.start()
-    text = results.get(timeout=10)
-    child.join(10)
+    text = results.get(timeout=30)
+    child.join(30)
     return [text, child.exitcode]
 
 
@@ -166,7 +166,7 @@ def call_from_threads(environ: WSGIEnvironment) -> object:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     return sorted(results)
 
 

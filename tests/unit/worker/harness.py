@@ -53,7 +53,7 @@ from hornbeam_erlang._wire import (
     parse,
 )
 
-SECONDS = 10.0
+SECONDS = 30.0
 TESTS = Path(__file__).parents[2]
 SOURCES = TESTS.parent / "python"
 CONNECTION = codec.encode_wire((b"http", b"10.0.0.9", 5555, b"10.0.0.1", 8000))

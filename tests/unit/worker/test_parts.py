@@ -82,7 +82,7 @@ def test_transport_writes_all(pipes: tuple[Transport, int, int]) -> None:
     received = bytearray()
     while len(received) < len(data):
         received += os.read(node_reads, 1_000_000)
-    writer.join(5)
+    writer.join(30)
     assert bytes(received) == data
 
 
@@ -175,7 +175,7 @@ def test_outbox_loses_nothing_between_threads() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     outbox.flush()
     seen = [message[1] for packet in written.packets for message in packet]
     for number in range(1, 5):
@@ -249,7 +249,7 @@ def test_one_reads_for_all() -> None:
     for name in (b"3", b"0", b"7", b"1", b"6", b"2", b"5", b"4"):
         channel.put(name)
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
     assert not leadership.blocked
 
@@ -270,7 +270,7 @@ def test_wait_ends_at_its_deadline() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert results == [False, False]
     assert not leadership.blocked
     assert not leadership.has_leader()

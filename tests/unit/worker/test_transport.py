@@ -82,7 +82,7 @@ def test_writes_after_the_pipe_was_full(ends: Ends) -> None:
     reader.start()
     ends.transport.write(b"2")
     ends.transport.finish()
-    reader.join(10)
+    reader.join(30)
     assert received == [first + b"2"]
 
 
@@ -110,7 +110,7 @@ def test_parts_to_a_blocking_pipe() -> None:
     received = b""
     while len(received) < 3_070_100:
         received += os.read(node_reads, 65536)
-    writer.join(10)
+    writer.join(30)
     assert received == b"".join(parts)
     for fd in (from_node, node_writes, node_reads, to_node):
         os.close(fd)
@@ -146,5 +146,5 @@ def test_too_much_is_kept(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     writer.join(0.1)
     assert writer.is_alive()
     assert ends.read(3_000_000) == b"x" * 3_000_000
-    writer.join(10)
+    writer.join(30)
     assert not writer.is_alive()

@@ -165,7 +165,7 @@ def gated(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
     gate.clear()
     start_response("200 OK", TEXT)
     yield b"first"
-    gate.wait(10)
+    gate.wait(30)
     yield b"second"
 
 
@@ -190,7 +190,7 @@ def declared_then_slow(environ: WSGIEnvironment, start_response: StartResponse) 
     gate.clear()
     start_response("200 OK", [*TEXT, ("Content-Length", "4")])
     yield b"done"
-    gate.wait(10)
+    gate.wait(30)
 
 
 @application
