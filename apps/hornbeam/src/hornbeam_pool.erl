@@ -67,8 +67,8 @@ lookup(Name) ->
         Pool -> {ok, Pool}
     end.
 
-%% @doc The same pool without a copy of its own: a process that keeps it for long takes no memory for
-%% it. One that is deleted already stays what it is.
+%% @doc The same pool without a copy of its own: a process that keeps it for long takes no memory
+%% for it. One that is deleted already stays what it is.
 -spec shared(pool()) -> pool().
 shared(#pool{name = Name} = Pool) -> persistent_term:get({?MODULE, Name}, Pool).
 

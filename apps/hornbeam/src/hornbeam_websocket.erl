@@ -190,8 +190,10 @@ gone(#state{peer = Peer0} = State) ->
 read(#state{peer = Peer, reading = Reading, transport = Transport, socket = Socket} = State) ->
     case {hornbeam_websocket_peer:reads(Peer), Reading} of
         {Same, Same} -> State;
-        {true, false} -> asked(hornbeam_connection:active(Transport, Socket, ?ACTIVE_N), true, State);
-        {false, true} -> asked(Transport:setopts(Socket, [{active, false}]), false, State)
+        {true, false} ->
+            asked(hornbeam_connection:active(Transport, Socket, ?ACTIVE_N), true, State);
+        {false, true} ->
+            asked(Transport:setopts(Socket, [{active, false}]), false, State)
     end.
 
 asked(ok, Reading, State) -> State#state{reading = Reading};
