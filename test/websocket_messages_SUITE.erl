@@ -72,6 +72,23 @@ worker_takes_no_more(_) ->
         raw_websocket:close(Client)
     end).
 
+reads_go_on(_) ->
+    hornbeam_case:doc("However often a client writes, and however often it is not read because the "
+        "worker takes no more, each message arrives once and in its turn."),
+    put(window, 1000),
+    serve(#{}, fun(Port) ->
+        {To, _, Client} = accepted(Port),
+        Small = [integer_to_binary(N) || N <- lists:seq(1, 300)],
+        %% Each uses up what there is.
+        Large = [binary:copy(<<(N rem 256)>>, 1000) || N <- lists:seq(1, 150)],
+        [begin
+            raw_websocket:send(binary, Data, Client),
+            ?assertEqual({hornbeam_message, binary, Data}, said()),
+            tell(To, {credit, byte_size(Data) + 64})
+        end || Data <- Small ++ Large],
+        raw_websocket:close(Client)
+    end).
+
 slow_client(_) ->
     hornbeam_case:doc("A client that does not read stops the credit of its own worker's messages, "
         "and no other socket's; when it reads, they go on."),

@@ -65,11 +65,11 @@ def test_httpx(secure: tuple[Served, Trust], http2: bool, version: str) -> None:
 
 
 def test_websocket(secure: tuple[Served, Trust]) -> None:
-    """A WebSocket over TLS: its scope says wss, and bytes of any size come back."""
+    """A WebSocket over TLS: its scope says wss, and bytes of any size come back, any number of times."""
     served, trust = secure
     address = f"wss://{served.host}:{served.port}/"
     with connect(address, ssl=trust(), open_timeout=STOP, proxy=None) as socket:
         assert socket.recv(timeout=STOP) == "wss"
-        for size in (0, 1, 70_000):
+        for size in (0, 1, 70_000, *range(300)):
             socket.send(b"x" * size)
             assert socket.recv(timeout=STOP) == b"x" * size

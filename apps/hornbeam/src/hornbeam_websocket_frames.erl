@@ -78,16 +78,15 @@ next(#decoder{partial = {_, _, _}} = D) ->
 next(#decoder{buffer = Buffer} = D) ->
     header(Buffer, D).
 
-header(<<Fin:1, Rsv:3, Op:4, 1:1, Size:7, Mask:4/binary, Rest/binary>>, D) when Size < 126 ->
-    frame(#frame{fin = Fin, opcode = Op, mask = Mask}, Rsv, Size, Rest, D);
-header(<<Fin:1, Rsv:3, Op:4, 1:1, 126:7, Size:16, Mask:4/binary, Rest/binary>>, D) when
-    Size > 125
-->
-    frame(#frame{fin = Fin, opcode = Op, mask = Mask}, Rsv, Size, Rest, D);
-header(<<Fin:1, Rsv:3, Op:4, 1:1, 127:7, Size:64, Mask:4/binary, Rest/binary>>, D) when
+%% Whole bytes: the emulator takes single bits out of binaries at some cost.
+header(<<First, Second, Mask:4/binary, Rest/binary>>, D) when Second >= 128, Second < 254 ->
+    frame(First, Mask, Second - 128, Rest, D);
+header(<<First, 254, Size:16, Mask:4/binary, Rest/binary>>, D) when Size > 125 ->
+    frame(First, Mask, Size, Rest, D);
+header(<<First, 255, Size:64, Mask:4/binary, Rest/binary>>, D) when
     Size > 16#FFFF, Size < 16#8000000000000000
 ->
-    frame(#frame{fin = Fin, opcode = Op, mask = Mask}, Rsv, Size, Rest, D);
+    frame(First, Mask, Size, Rest, D);
 header(<<_:8, 0:1, _/bitstring>>, _) ->
     ?BAD(1002, "a frame of a client is masked");
 header(<<_:9, 126:7, Size:16, _/binary>>, _) when Size < 126 ->
@@ -99,12 +98,16 @@ header(<<_:9, 127:7, Size:64, _/binary>>, _) when
 header(Buffer, D) ->
     {more, D#decoder{buffer = Buffer}}.
 
-frame(#frame{opcode = Opcode} = Frame, Rsv, Size, Rest, D) when Opcode >= 8 ->
+frame(First, Mask, Size, Rest, D) ->
+    Frame = #frame{fin = First bsr 7, opcode = First band 15, mask = Mask},
+    frame_of(Frame, (First bsr 4) band 7, Size, Rest, D).
+
+frame_of(#frame{opcode = Opcode} = Frame, Rsv, Size, Rest, D) when Opcode >= 8 ->
     case control(Frame, Rsv, Size) of
         ok -> await(Frame, Size, Rest, D);
         Error -> Error
     end;
-frame(#frame{opcode = Opcode} = Frame, Rsv, Size, Rest, D0) ->
+frame_of(#frame{opcode = Opcode} = Frame, Rsv, Size, Rest, D0) ->
     case data(Opcode, Rsv, D0) of
         {ok, #decoder{message = #message{size = Before}, max = Max}} when Before + Size > Max ->
             ?BAD(1009, "the message is too large");
@@ -253,8 +256,9 @@ close(1005, _) -> frame(8, 0, <<>>);
 close(Code, Reason) -> frame(8, 0, <<Code:16, Reason/binary>>).
 
 frame(Opcode, Rsv, Data) ->
-    [<<1:1, Rsv:3, Opcode:4, (size_field(byte_size(Data)))/bitstring>>, Data].
-
-size_field(Size) when Size < 126 -> <<0:1, Size:7>>;
-size_field(Size) when Size =< 16#FFFF -> <<0:1, 126:7, Size:16>>;
-size_field(Size) -> <<0:1, 127:7, Size:64>>.
+    First = 128 bor (Rsv bsl 4) bor Opcode,
+    case byte_size(Data) of
+        Size when Size < 126 -> [<<First, Size>>, Data];
+        Size when Size =< 16#FFFF -> [<<First, 126, Size:16>>, Data];
+        Size -> [<<First, 127, Size:64>>, Data]
+    end.
