@@ -65,7 +65,7 @@ def test_httpx(secure: tuple[Served, Trust], http2: bool, version: str) -> None:
 
 
 def test_websocket(secure: tuple[Served, Trust]) -> None:
-    """A WebSocket over TLS: its scope says wss, and bytes of any size come back, any number of times."""
+    """A WebSocket over TLS: its scope says wss, and bytes of any size come back, however often."""
     served, trust = secure
     address = f"wss://{served.host}:{served.port}/"
     with connect(address, ssl=trust(), open_timeout=STOP, proxy=None) as socket:
