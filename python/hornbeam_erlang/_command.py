@@ -39,9 +39,10 @@ EMULATOR_FLAGS = (
     + ("[{handler,default,logger_std_h,#{config=>#{type=>standard_error}}}]",)
 )
 
-# Good fit instead of the emulator's address order, which costs a tree operation per block; what it
-# is for, carriers that move between schedulers, one scheduler does not have.
-ONE_SCHEDULER_FLAGS = ("+S", "1:1") + tuple(
+# Two schedulers, one of them in reserve (hornbeam_schedulers). Good fit instead of the emulator's
+# address order, which costs a tree operation per block; what it is for, carriers that move between
+# schedulers, one scheduler does not have.
+TWO_PROCESSORS_FLAGS = ("+S", "2:1") + tuple(
     part for kind in "BHR" for part in (f"+M{kind}as", "gf", f"+M{kind}acul", "0")
 )
 
@@ -103,10 +104,11 @@ def scheduler_flags(count: int) -> tuple[str, ...]:
     """The emulator's schedulers on a machine of `count` processors.
 
     Of two processors the node takes one and leaves the other to the workers: two schedulers
-    cost the node about a quarter more processor time per request (benchmarks/README.md). With
-    more processors the emulator's own choice, one each, stands.
+    cost the node about a quarter more processor time per request (benchmarks/README.md). The
+    second is in reserve for what is work of the node alone. With more processors the emulator's
+    own choice, one each, stands.
     """
-    return ONE_SCHEDULER_FLAGS if count == 2 else ()
+    return TWO_PROCESSORS_FLAGS if count == 2 else ()
 
 
 def node_options(arguments: argparse.Namespace) -> dict[Atom, object]:

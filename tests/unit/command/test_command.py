@@ -62,21 +62,22 @@ def test_options_are_named_as_the_node_names_them_and_only_those_given(
 
 
 def test_two_processors_are_shared_between_node_and_workers() -> None:
-    """On two processors the node takes one scheduler; else the emulator's own choice stands."""
+    """Only on two processors a scheduler is in reserve; else the emulator's own choice stands."""
     flags = [_command.scheduler_flags(count) for count in (1, 2, 3, 64)]
-    assert flags == [(), _command.ONE_SCHEDULER_FLAGS, (), ()]
+    assert flags == [(), _command.TWO_PROCESSORS_FLAGS, (), ()]
 
 
-def test_the_emulator_takes_the_flags_for_one_scheduler() -> None:
-    """A node with these flags has one scheduler and allocates binaries by good fit."""
+def test_the_emulator_takes_the_flags_for_two_processors() -> None:
+    """A node with these flags has one of two schedulers online, and takes binaries by good fit."""
     ask = (
         "[S | _] = [S || {instance, 0, L} <- erlang:system_info({allocator, binary_alloc}),"
         " {options, O} <- L, {as, S} <- O],"
-        ' io:format("~b ~s", [erlang:system_info(schedulers), S]), halt().'
+        " [All, Online] = [erlang:system_info(I) || I <- [schedulers, schedulers_online]],"
+        ' io:format("~b ~b ~s", [All, Online, S]), halt().'
     )
-    command = ["erl", *_command.ONE_SCHEDULER_FLAGS, "-noshell", "-eval", ask]
+    command = ["erl", *_command.TWO_PROCESSORS_FLAGS, "-noshell", "-eval", ask]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    assert answer.stdout == "1 gf"
+    assert answer.stdout == "2 1 gf"
 
 
 def test_app_dir_is_made_absolute() -> None:
