@@ -16,6 +16,8 @@
 -define(HEAD, 1).
 -define(TAIL, 2).
 -define(BYTES, 3).
+%% The tail of a log that was deleted: beyond every number.
+-define(DELETED, 16#FFFFFFFFFFFFFFF).
 
 -opaque log() :: atomics:atomics_ref().
 
@@ -47,7 +49,9 @@ append(Channel, Log, #{topic := Topic, payload := Payload, frame := Frame}, Limi
     Now = erlang:monotonic_time(millisecond),
     true = ets:insert(?TABLE, {{Channel, Number}, Now, Topic, Payload, Frame}),
     ok = atomics:add(Log, ?BYTES, size_of(Payload, Frame)),
-    %% The tail may have passed while this process was held up before the insertion.
+    %% The tail may have passed, and the channel may have gone, while this process was held up
+    %% before the insertion: nobody else would ever drop the row, and the next log of the channel
+    %% would come to its number.
     _ = atomics:get(Log, ?TAIL) >= Number andalso drop(Channel, Log, Number),
     trim(Channel, Log, Number, Limits).
 
@@ -92,6 +96,7 @@ read(Channel, Log, Cursor) ->
 read(Channel, Log, {At, Missing}, Missed) ->
     Tail = atomics:get(Log, ?TAIL),
     case atomics:get(Log, ?HEAD) of
+        _ when Tail =:= ?DELETED -> empty({At, Missing}, Missed);
         _ when At < Tail -> read(Channel, Log, {Tail, Missing}, Missed + Tail - At);
         Head when At >= Head -> empty({At, Missing}, Missed);
         _ -> look_up(Channel, Log, {At, Missing}, Missed)
@@ -129,6 +134,6 @@ drop_older(Channel, Log, Age) ->
 %% @doc Drop all of it: the channel has no subscriber any more.
 -spec delete(hornbeam_pubsub:channel(), log()) -> ok.
 delete(Channel, Log) ->
+    Tail = atomics:exchange(Log, ?TAIL, ?DELETED),
     Head = atomics:get(Log, ?HEAD),
-    Tail = atomics:exchange(Log, ?TAIL, Head),
     lists:foreach(fun(N) -> drop(Channel, Log, N) end, lists:seq(Tail + 1, Head)).

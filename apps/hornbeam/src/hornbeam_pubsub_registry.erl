@@ -93,7 +93,7 @@ adopt(State0) ->
     Channels = [Channel || {Channel, _} <- ets:tab2list(?CHANNELS)],
     Monitored = lists:foldl(fun({Key, _, _, _}, S) -> watch(Key, S) end, State0, Rows),
     Prefixes = lists:foldl(fun count_prefix/2, #{}, Channels),
-    lists:foreach(fun hornbeam_pubsub_relay:join/1, Channels),
+    ok = hornbeam_pubsub_relay:rejoin(Channels),
     set_prefixes(Monitored#state{prefixes = Prefixes}).
 
 count_prefix({prefix, Prefix}, Counts) ->

@@ -15,7 +15,8 @@
 -module(hornbeam_pubsub_relay).
 -behaviour(gen_server).
 
--export([start_link/0, scope/0, join/1, leave/1, interested/1, is_there/1, silent/1]).
+-export([start_link/0, scope/0, join/1, leave/1, rejoin/1]).
+-export([interested/1, is_there/1, silent/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -48,6 +49,20 @@ leave({internal, _}) ->
 leave(Channel) ->
     _ = pg:leave(?SCOPE, group(Channel), whereis(?MODULE)),
     ok.
+
+%% @doc The node has subscriptions to these channels and no others, whatever was said before: for a
+%% registry that has come back, while the relay, which may have joined already, was there.
+-spec rejoin([hornbeam_pubsub:channel()]) -> ok.
+rejoin(Channels) ->
+    Relay = whereis(?MODULE),
+    Wanted = [group(Channel) || Channel <- Channels, element(1, Channel) =/= internal],
+    Joined = lists:append([joined(Group, Relay) || Group <- pg:which_local_groups(?SCOPE)]),
+    _ = [pg:leave(?SCOPE, Group, Relay) || Group <- Joined -- Wanted],
+    lists:foreach(fun(Group) -> pg:join(?SCOPE, Group, Relay) end, Wanted -- Joined).
+
+%% The group as often as the relay is in it.
+joined(relays, _) -> [];
+joined(Group, Relay) -> [Group || Pid <- pg:get_local_members(?SCOPE, Group), Pid =:= Relay].
 
 %% A process may join a group several times: once for each prefix.
 group({topic, _} = Channel) -> Channel;

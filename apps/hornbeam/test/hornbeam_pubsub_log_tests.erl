@@ -16,6 +16,7 @@ log_test_() ->
         {"old messages are dropped and counted as missed", fun age/0},
         {"a number without a message is waited for once, then counted as missed", fun killed/0},
         {"deleting the log leaves no row", fun deleted/0},
+        {"a publisher that comes after the deletion leaves no row", fun late/0},
         {"many publishers at once lose nothing while a reader keeps up", fun concurrent/0}
     ]}.
 
@@ -98,6 +99,19 @@ deleted() ->
     append_all(Log, [1, 2, 3], limits(10, 1000)),
     ok = hornbeam_pubsub_log:delete(?CHANNEL, Log),
     ?assertEqual(0, ets:info(hornbeam_pubsub_messages, size)).
+
+late() ->
+    Old = hornbeam_pubsub_log:new(),
+    append(Old, 1, limits(10, 1000)),
+    Cursor = hornbeam_pubsub_log:start(Old),
+    ok = hornbeam_pubsub_log:delete(?CHANNEL, Old),
+    append_all(Old, [2, 3], limits(10, 1000)),
+    ?assertEqual(0, ets:info(hornbeam_pubsub_messages, size)),
+    ?assertMatch({[], _}, read_all(Old, Cursor)),
+    New = hornbeam_pubsub_log:new(),
+    Start = hornbeam_pubsub_log:start(New),
+    append(New, 4, limits(10, 1000)),
+    ?assertMatch({[{4, 0}], _}, read_all(New, Start)).
 
 concurrent() ->
     Log = hornbeam_pubsub_log:new(),

@@ -143,7 +143,11 @@ crash() ->
     ?assertEqual(1, hornbeam_pubsub:publish(<<"a">>, x)),
     ?assertEqual(1, hornbeam_pubsub:publish(<<"prefix">>, x)),
     ok = hornbeam_pubsub:unsubscribe(<<"a">>),
-    ?assertEqual(0, hornbeam_pubsub:publish(<<"a">>, x)).
+    ?assertEqual(0, hornbeam_pubsub:publish(<<"a">>, x)),
+    %% What other nodes are told is so, too.
+    Scope = hornbeam_pubsub_relay:scope(),
+    ok = hornbeam_pubsub:unsubscribe({prefix, <<"pre">>}),
+    ?assertEqual([relays, {topic, <<"b">>}], lists:sort(pg:which_local_groups(Scope))).
 
 until(Condition) ->
     case Condition() of
