@@ -226,6 +226,29 @@ one_at_a_time(Config) ->
     ?assertEqual(3, do_call(P, operator, add, [1, 2])),
     ok = hornbeam_erlport:stop(P).
 
+timers_of_requests(Config) ->
+    doc("The timer of a request that has had its turn is gone; its deadline may be weeks away."),
+    P = do_start(),
+    Path = list_to_binary(filename:join(?config(priv_dir, Config), "turn")),
+    _ = file:delete(Path),
+    Held = async(fun() -> do_app(P, hold, [self(), Path]) end),
+    await(fun() -> do_running(P) =:= 1 end),
+    Next = async(fun() -> do_call(P, operator, add, [1, 2]) end),
+    await(fun() -> length(do_waiting(P)) =:= 1 end),
+    [Request] = do_waiting(P),
+    Timer = element(tuple_size(Request), Request),
+    ?assert(is_integer(erlang:read_timer(Timer))),
+    ok = file:write_file(Path, <<>>),
+    ?assertEqual("held", Held()),
+    ?assertEqual(3, Next()),
+    ?assertEqual(false, erlang:read_timer(Timer)),
+    ok = hornbeam_erlport:stop(P).
+
+%% Fields of the record state.
+do_waiting(P) -> hornbeam_erlport_queue:waiting(element(5, sys:get_state(P))).
+
+do_running(P) -> map_size(element(6, sys:get_state(P))).
+
 stopping(_) ->
     doc("Who waits for a result of an instance that is stopped gets the error stopped; the worker "
         "goes on for others."),

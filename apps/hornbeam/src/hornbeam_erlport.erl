@@ -43,7 +43,9 @@
     service :: binary(),
     arguments :: [term()],
     %% monotonic, milliseconds
-    deadline :: integer()
+    deadline :: integer(),
+    %% of the deadline, while it waits for its turn
+    timer = none :: none | reference()
 }).
 -type request() :: #request{}.
 
@@ -224,16 +226,17 @@ request(From, Service, Names, Term, Timeout, Values) ->
             Error
     end.
 
-added(#request{id = Id, deadline = Deadline} = Request, #state{queue = Queue} = State0) ->
-    State = next(State0#state{queue = hornbeam_erlport_queue:add(Request, Queue)}),
-    Waits = not hornbeam_erlport_queue:is_empty(State#state.queue),
-    _ = Waits andalso erlang:send_after(Deadline, self(), {hornbeam_overdue, Id}, [{abs, true}]),
-    State.
+added(#request{id = Id, deadline = Deadline} = Request, #state{queue = Queue} = State) ->
+    Timer = erlang:send_after(Deadline, self(), {hornbeam_overdue, Id}, [{abs, true}]),
+    Waiting = Request#request{timer = Timer},
+    next(State#state{queue = hornbeam_erlport_queue:add(Waiting, Queue)}).
 
 %% The next request, if Python is free for it.
 next(#state{queue = Queue0, running = Running} = State) ->
     case hornbeam_erlport_queue:next(fun(#request{id = Id}) -> Id end, Queue0) of
-        {Request, Chain, Queue} ->
+        {#request{timer = Timer} = Request, Chain, Queue} ->
+            %% A deadline may be weeks away. One that is over meanwhile finds nothing that waits.
+            _ = erlang:cancel_timer(Timer),
             {Pid, Monitor} = run(Request, Chain, State),
             State#state{queue = Queue, running = Running#{Pid => {Monitor, Request}}};
         none ->

@@ -6,7 +6,7 @@
 %% one is where the next request runs.
 -module(hornbeam_erlport_queue).
 
--export([new/0, add/2, next/2, done/2, enter/3, leave/2, remove/2, is_empty/1, waiting/1]).
+-export([new/0, add/2, next/2, done/2, enter/3, leave/2, remove/2, waiting/1]).
 -export_type([queue/1]).
 
 -record(level, {
@@ -73,9 +73,6 @@ remove(Condition, #queue{requests = Requests} = Queue) ->
         {Before, [Request | After]} ->
             {Request, Queue#queue{requests = queue:from_list(Before ++ After)}}
     end.
-
--spec is_empty(queue(_)) -> boolean().
-is_empty(#queue{requests = Requests}) -> queue:is_empty(Requests).
 
 %% @doc What waits, in order.
 -spec waiting(queue(Request)) -> [Request].
