@@ -62,6 +62,20 @@ failures_of_handlers(_) ->
         {error, {<<"not_registered">>, _}}, hornbeam_hooks:execute(nobody, x, [])
     ).
 
+erlang_handlers_of_callers_that_die(_) ->
+    doc("What runs in Erlang for a process that is killed ends with it."),
+    _ = start(1, 1),
+    Test = self(),
+    ok = hornbeam_hooks:register(erlang, fun(_, _, _) ->
+        Test ! {running, self()},
+        receive never -> ok end
+    end),
+    Caller = spawn(fun() -> hornbeam_hooks:execute(erlang, wait, []) end),
+    Pid = receive {running, Handler} -> Handler after 30000 -> ct:fail(not_called) end,
+    Monitor = monitor(process, Pid),
+    true = exit(Caller, kill),
+    receive {'DOWN', Monitor, process, Pid, killed} -> ok after 30000 -> ct:fail(goes_on) end.
+
 nested_on_one_thread(_) ->
     doc("A request in the only thread executes a handler of its own worker that executes itself, "
         "five deep: all on that thread."),

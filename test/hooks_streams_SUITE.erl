@@ -69,7 +69,20 @@ readers_that_leave(_) ->
     ok = await_closed(File),
     Crash = fun(_, _) -> error(reader_crashed) end,
     ?assertError(reader_crashed, hornbeam_hooks:stream(service, watched, [Text], Crash, none)),
+    ok = await_closed(File),
+    ok = do_killed(service, watched, [Text]),
     ok = await_closed(File).
+
+%% A process that reads the first items is killed.
+do_killed(Path, Action, Arguments) ->
+    Test = self(),
+    Reader = spawn(fun() ->
+        Read = fun(_, _) -> Test ! reading, receive never -> {ok, none} end end,
+        hornbeam_hooks:stream(Path, Action, Arguments, Read, none)
+    end),
+    receive reading -> ok after 30000 -> ct:fail(no_item) end,
+    true = exit(Reader, kill),
+    ok.
 
 a_reader_in_a_worker_that_dies(_) ->
     doc("When the worker that reads a stream is killed, the generator in the other worker is "
@@ -153,8 +166,14 @@ erlang_streams(_) ->
     says(Stream(<<"one">>, []), "TermError.*a stream is"),
     says(Stream(<<"missing">>, []), "RemoteError.*function_clause"),
     ?assertEqual(<<"{\"ok\": 2}">>, ask("first", [<<"erlang">>, <<"endless">>, [], #{}])),
+    ok = do_ended(emitter),
+    ok = do_killed(erlang, endless, []),
+    ok = do_ended(emitter).
+
+%% The process that says so has ended.
+do_ended(What) ->
     receive
-        {emitter, Pid} -> await(fun() -> not is_process_alive(Pid) end)
+        {What, Pid} -> await(fun() -> not is_process_alive(Pid) end)
     after 30000 -> ct:fail(none)
     end.
 

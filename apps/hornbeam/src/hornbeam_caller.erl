@@ -7,9 +7,10 @@
 %% that a call back into a worker that waits runs on the thread that waits.
 -module(hornbeam_caller).
 
--export([call/4, cast/3, hook/4, stream/4, stream_encoded/4, in_time/3]).
+-export([call/4, cast/3, hook/4, stream/4, stream_encoded/4]).
+-export([in_time/3, start_helper/1, end_helper/1]).
 -export([outcome/1, encoded/1, chain/0, set_chain/1]).
--export_type([watch/0]).
+-export_type([watch/0, helper/0]).
 -export_type([chain/0, fault/0, answer/0]).
 
 -include("hornbeam_wire.hrl").
@@ -26,6 +27,9 @@
 
 %% A monitor of whoever wants the result: when it has gone the call is revoked.
 -type watch() :: reference() | none.
+
+%% A process that works for another one, its monitor, and who watches over both.
+-type helper() :: {pid(), Monitor :: reference(), Guard :: pid()}.
 
 %% Items that a stream may send before more are granted (PROTOCOL.md, section 4.3).
 -define(WINDOW, 16).
@@ -83,25 +87,59 @@ revoked(Ref, Worker) ->
 -spec in_time(fun(() -> Result), pos_integer(), watch()) -> Result | answer() | {error, timeout}.
 in_time(Run, Timeout, Watch) ->
     Caller = alias([reply]),
-    {Pid, Monitor} = spawn_monitor(fun() -> Caller ! {Caller, Run()} end),
+    {_, Monitor, _} = Helper = start_helper(fun() -> Caller ! {Caller, Run()} end),
     receive
         {Caller, Result} ->
-            _ = demonitor(Monitor, [flush]),
+            ok = end_helper(Helper),
             Result;
         {'DOWN', Monitor, process, _, Reason} ->
             _ = unalias(Caller),
+            ok = end_helper(Helper),
             hornbeam_task:killed(Reason);
         {'DOWN', Watch, process, _, _} ->
-            given_up(Caller, Pid, Monitor)
+            given_up(Caller, Helper)
     after Timeout ->
-        given_up(Caller, Pid, Monitor)
+        given_up(Caller, Helper)
     end.
 
-given_up(Caller, Pid, Monitor) ->
+given_up(Caller, Helper) ->
     _ = unalias(Caller),
+    ok = end_helper(Helper),
+    {error, timeout}.
+
+%% @doc Run in a process of its own, which is killed when the calling one ends, even if that is
+%% killed itself.
+-spec start_helper(fun(() -> _)) -> helper().
+start_helper(Run) ->
+    Begin = fun() -> receive go -> Run() end end,
+    %% Linked until it is guarded, and does nothing until then.
+    {Pid, Monitor} = spawn_opt(Begin, [link, monitor]),
+    Guard = guard(fun() -> exit(Pid, kill) end),
+    true = unlink(Pid),
+    Pid ! go,
+    {Pid, Monitor, Guard}.
+
+%% @doc It is of no use any more.
+-spec end_helper(helper()) -> ok.
+end_helper({Pid, Monitor, Guard}) ->
     _ = demonitor(Monitor, [flush]),
     true = exit(Pid, kill),
-    {error, timeout}.
+    dismiss(Guard).
+
+%% A process that sees to it, if the calling one ends before it dismisses it.
+guard(Clean) ->
+    Guarded = self(),
+    spawn(fun() ->
+        Monitor = monitor(process, Guarded),
+        receive
+            {'DOWN', Monitor, process, _, _} -> Clean();
+            dismissed -> ok
+        end
+    end).
+
+dismiss(Guard) ->
+    Guard ! dismissed,
+    ok.
 
 %% @doc The same for a stream: Fun folds the items until it says stop. Timeout is for each item.
 -spec stream(pid(), {Service :: binary(), Payload :: binary()}, pos_integer(), {Fun, Acc}) ->
@@ -128,14 +166,17 @@ when
     Fun :: fun((binary(), Acc) -> {ok, Acc} | {stop, Acc} | {error, bad_term}).
 stream_encoded(Worker, {Service, Payload}, {Timeout, _} = Limits, {Fun, Acc}) ->
     Ref = monitor(process, Worker, [{alias, explicit_unalias}]),
+    %% Of no effect when the stream has ended.
+    Revoke = fun() -> Worker ! {hornbeam_calls, {revoke, {alias, Ref}}} end,
+    Guard = guard(Revoke),
     Worker ! {hornbeam_calls, {hook, ?STREAM, {alias, Ref}, chain(), Timeout, Service, Payload}},
     try
         fold(Ref, {Worker, Limits}, 0, Fun, Acc)
     after
+        ok = dismiss(Guard),
         _ = unalias(Ref),
         _ = demonitor(Ref, [flush]),
-        %% Of no effect when the stream has ended.
-        Worker ! {hornbeam_calls, {revoke, {alias, Ref}}},
+        _ = Revoke(),
         flush(Ref)
     end.
 

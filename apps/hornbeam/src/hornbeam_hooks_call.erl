@@ -165,12 +165,11 @@ relay(Reader, Chain, Produce) ->
     end.
 
 relayed(Relay, Limits, Fun, Acc) ->
-    {Pid, Monitor} = spawn_monitor(Relay),
+    {Pid, Monitor, _} = Helper = hornbeam_caller:start_helper(Relay),
     try
         fold({Pid, Monitor}, Limits, Fun, Acc)
     after
-        _ = demonitor(Monitor, [flush]),
-        true = exit(Pid, kill),
+        ok = hornbeam_caller:end_helper(Helper),
         flush(Pid)
     end.
 
