@@ -127,6 +127,9 @@ own_node(Config) ->
     ?assertEqual(<<"\"ok\": \"", Home/binary, "\"">>, do_ask(Config, "node", [])),
     ?assertEqual(<<"\"ok\": [3, 2, 1]">>,
         do_ask(Config, "rpc_call", [Home, <<"lists">>, <<"reverse">>, [[1, 2, 3]]])),
+    %% A cookie for the own node would be a new one for all others.
+    ?assertEqual(<<"\"ok\": null">>, do_ask(Config, "connect", [Home, <<"another">>])),
+    ?assertEqual(rpc_suite, do_on(?config(home, Config), erlang, get_cookie, [])),
     ?assertEqual(<<"\"ok\": null">>, do_ask(Config, "connect", [Other])),
     ?assertEqual(<<"\"ok\": [\"", Other/binary, "\"]">>, do_ask(Config, "nodes", [])),
     do_says(do_ask(Config, "rpc_call", [Home, <<"erlang">>, <<"error">>, [<<"x">>]]),

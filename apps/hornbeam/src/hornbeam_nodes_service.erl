@@ -54,7 +54,8 @@ with_atom({ok, Node}, Run) ->
 with_atom({error, Failure}, _) ->
     Failure.
 
-with_cookie(Node, undefined) ->
+with_cookie(Node, Cookie) when Cookie =:= undefined; Node =:= node() ->
+    %% A cookie for the own node would be one for all that want to connect.
     connect(Node);
 with_cookie(Node, Text) ->
     case hornbeam_names:atom(cookie, Text) of
