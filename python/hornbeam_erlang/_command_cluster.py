@@ -227,7 +227,8 @@ def epmd_variables(arguments: argparse.Namespace) -> dict[str, str]:
 
 @contextmanager
 def home_with(cookie: str) -> Iterator[dict[str, str]]:
-    """A home directory that holds nothing but the cookie, for as long as the emulator starts."""
+    """A home directory that holds nothing but the cookie, for as long as the emulator starts, which
+    removes it when it has (`hornbeam_command:restore_home/0`)."""
     with TemporaryDirectory(prefix="hornbeam-") as private:
         file = Path(private) / _cookie.FILE_NAME
         file.touch(0o600)

@@ -180,6 +180,19 @@ def test_cookie_file_is_made(tmp_path: Path) -> None:
         )
 
 
+def test_copy_of_the_cookie_does_not_stay(cookie: dict[str, str], tmp_path: Path) -> None:
+    """The file from which the node reads a cookie that is not that of the home directory has gone
+    when it serves: nothing of it can be left by a command that is killed."""
+    options = ("--workers", "1", "--sname", name("copied"))
+    folder = {"TMPDIR": str(tmp_path)}
+    with serving(
+        "app:application", EXAMPLES / "hello_wsgi", *options, **cookie, **folder
+    ) as served:
+        assert served.get()[0] == 200
+        assert list(tmp_path.glob("hornbeam-*/.erlang.cookie")) == []
+        assert connects(name("copied"), cookie["HORNBEAM_COOKIE"])
+
+
 def test_name_that_cannot_be_joined_does_not_end_the_node(cookie: dict[str, str]) -> None:
     """A node serves though whom it is to join is not there; the log says so once."""
     options = ("--workers", "1", "--sname", name("alone"), "--join", "nobody@localhost")

@@ -20,14 +20,18 @@ main() ->
     _ = spawn(fun() -> watch(App, Options) end),
     ok.
 
-%% @doc The emulator has read its cookie from a home directory of its own; what it starts has the
-%% user's.
+%% @doc The emulator has read its cookie from a home directory of its own, which goes now: whoever
+%% made it may be killed before it can remove it. What this node starts has the user's.
 -spec restore_home() -> ok.
 restore_home() ->
     case os:getenv("HORNBEAM_HOME") of
         false ->
             ok;
         Home ->
+            Private = os:getenv("HOME"),
+            ok = file:delete(filename:join(Private, ".erlang.cookie")),
+            %% Whatever else may be in it is not ours.
+            _ = file:del_dir(Private),
             true = os:unsetenv("HORNBEAM_HOME"),
             true = os:putenv("HOME", Home),
             ok
