@@ -116,12 +116,13 @@ def _connect(wish: Wish, deadline: float) -> socket.socket:
     port = _look_up(wish, host, deadline) if wish.port is None else wish.port
     try:
         return socket.create_connection((host, port), timeout=_left(wish, deadline))
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         _unreachable(wish, f"{host}:{port} cannot be reached", exc)
 
 
-def _unreachable(wish: Wish, what: str, exc: OSError) -> NoReturn:
-    raise NodeDown(wish.node, f"{what}: {exc.strerror or exc}") from exc
+def _unreachable(wish: Wish, what: str, exc: OSError | UnicodeError) -> NoReturn:
+    # UnicodeError: no host can be called so.
+    raise NodeDown(wish.node, f"{what}: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def _left(wish: Wish, deadline: float) -> float:
@@ -144,7 +145,7 @@ def _look_up(wish: Wish, host: str, deadline: float) -> int:
         return found.port
     except DistributionError as exc:
         raise NodeDown(wish.node, exc.reason) from exc
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         _unreachable(wish, f"EPMD of {host} cannot be reached", exc)
 
 
@@ -155,10 +156,17 @@ def _handshake(wish: Wish, sock: socket.socket, deadline: float) -> Connection:
     local = identity(name, secrets.randbelow(2**32 - 4) + 4, FLAGS)
     connection = Connection.connect(local, wish.cookie, wish.node)
     while True:
-        sock.sendall(connection.data_to_send())
+        _send(wish, sock, connection.data_to_send())
         events = _receive(wish, sock, connection, deadline)
         if any(type(event) is Connected for event in events):
             return connection
+
+
+def _send(wish: Wish, sock: socket.socket, data: bytes) -> None:
+    try:
+        sock.sendall(data)
+    except OSError as exc:
+        _unreachable(wish, "the connection broke", exc)
 
 
 def _receive(
@@ -179,7 +187,7 @@ def _ask(wish: Wish, sock: socket.socket, connection: Connection, deadline: floa
     identifiers = Identifiers(connection.local.name, connection.local.creation)
     pid, ref = identifiers.pid(), identifiers.ref()
     request = (Atom("attach"), (pid, ref), wish.options())
-    sock.sendall(connection.register_send(pid, SERVICE, request))
+    _send(wish, sock, connection.register_send(pid, SERVICE, request))
     while True:
         events = _receive(wish, sock, connection, deadline)
         for number, event in enumerate(events):

@@ -75,19 +75,20 @@ class Client:
         self.hub = Hub(self._transport, self._fail)
         self.hub.deliver[DRAIN] = self._drain
         self.hub.on_hook = self._serve
+        _attached.append(self)
 
-    def attach(self) -> None:
+    def attach(self, seconds: float = _worker.GREETING_SECONDS) -> None:
         """Greets the node; then it is what this process is connected to.
 
+        Args: seconds: for the greeting.
         Raises: ProtocolError, NotConnected: as `_worker.greet`.
         """
-        config = _worker.greet(self.hub)
+        config = _worker.greet(self.hub, seconds)
         self._check(config)
         self._attendant = Attendant(self.hub, self._transport, config.heartbeat, self._fail_of_ours)
         self._attendant.start()
         _worker.connect(self.hub)
         _worker.ready(self.hub)
-        attached(self)
         if self.hub.is_lost:
             _calls.disconnect(self.hub, self._advice)
             raise NotConnected("greeting", self.failure)
@@ -177,7 +178,7 @@ class Client:
         return self._transport.close_write(seconds)
 
     def close(self, seconds: float) -> None:
-        """Lets go of everything, once the node has closed its end."""
+        """Lets go of everything, once the node has closed its end. Again has no effect."""
         self.lose("it was left")
         if self._attendant is not None:
             self._attendant.stop()
@@ -186,6 +187,8 @@ class Client:
         self._transport.abort()
         if self.hub.threads.retire(monotonic() + seconds):
             self._transport.close_read()
+            if self in _attached:
+                _attached.remove(self)
 
     def disown(self) -> None:
         """In a forked child: the connection belongs to the parent, and so do the threads that may
@@ -199,19 +202,14 @@ class Client:
         _pubsub.disconnect(hub, (self._name, FORKED))
 
 
-_attached: Client | None = None
-
-
-def attached(client: Client | None) -> None:
-    """Which client a forked child is to disown."""
-    global _attached
-    _attached = client
+# Those that a forked child is to disown: from their beginning, so that none that is forked while
+# one greets keeps a connection open, to the end of the last read.
+_attached: list[Client] = []
 
 
 def _in_forked_child() -> None:
-    if _attached is not None:
-        _attached.disown()
-        attached(None)
+    while _attached:
+        _attached.pop().disown()
 
 
 os.register_at_fork(after_in_child=_in_forked_child)

@@ -8,19 +8,18 @@ Runs in the thread that asks, `connect_async` in an event loop, which goes on me
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import secrets
-import threading
 from time import monotonic, sleep
 from types import TracebackType
 
 from . import _calls, _cookie, _nodes
 from ._attach import AttachRefused, Wish, attach
-from ._client import Client, attached
+from ._client import Client
 from ._client_session import ClientSession
 from ._distribution_errors import DistributionError
 from ._operations import DEFAULT_TIMEOUT_MS, asynchronous, synchronous, twin
+from ._process_wide import Current
 from ._wire import ProtocolError
 from .errors import NodeDown, NotConnected
 
@@ -28,8 +27,6 @@ CLOSE_SECONDS = 2.0
 LOOK_SECONDS = 0.005
 ENDED = "its connection has ended: connect again with hornbeam_erlang.connect()"
 
-_lock = threading.RLock()
-_current: Connection | None = None
 _connect_nodes = synchronous(_nodes.connect)
 _disconnect_nodes = synchronous(_nodes.disconnect)
 
@@ -55,14 +52,14 @@ class Connection:
         """
         if os.getpid() != self._owner:
             return
-        with _lock:
+        with Current.lock:
             if self._is_closed:
                 return
             self._is_closed = True
-            if self._client is None:
-                _disconnect_nodes(self.node)
-            else:
+            if self._client is not None:
                 _leave(self._client)
+                return
+        _disconnect_nodes(self.node)
 
     def __enter__(self) -> Connection:
         return self
@@ -79,17 +76,18 @@ class Connection:
         return f"<connection to {self.node}{', closed' if self._is_closed else ''}>"
 
 
+_current = Current(Connection.close)
+
+
 def _leave(client: Client) -> None:
     """Ends the attachment; waits a little until the node knows."""
-    global _current
     deadline = monotonic() + CLOSE_SECONDS
     if client.leave(CLOSE_SECONDS):
         while not client.hub.is_lost and monotonic() < deadline:
             if not client.hub.threads.read_ready():
                 sleep(LOOK_SECONDS)
     client.close(CLOSE_SECONDS)
-    _current = None
-    attached(None)
+    _current.value = None
 
 
 def connect(
@@ -121,25 +119,28 @@ def connect(
         RemoteError: a worker's node may not connect it (`class_` is `refused`). TermError: the name
             is none.
     """
-    with _lock:
-        if _calls.connection() is not None:
-            _connect_nodes(node, cookie, timeout_ms=timeout_ms)
-            return Connection(node, None)
-        return _attach(node, cookie, port, threads, timeout_ms)
+    deadline = monotonic() + timeout_ms / 1000
+    if _calls.connection() is None:
+        with _current.turn(f"connect({node!r})", timeout_ms / 1000):
+            # Whoever had the turn before may have connected this process.
+            if _calls.connection() is None:
+                return _attach(node, cookie, port, threads, deadline)
+        timeout_ms = max(1, int((deadline - monotonic()) * 1000))
+    _connect_nodes(node, cookie, timeout_ms=timeout_ms)
+    return Connection(node, None)
 
 
 def _attach(
-    node: str, cookie: str | None, port: int | None, threads: int, timeout_ms: int
+    node: str, cookie: str | None, port: int | None, threads: int, deadline: float
 ) -> Connection:
-    global _current
     if threads < 1:
         raise ValueError(f"connect: threads is {threads}, expected 1 or more")
-    if _current is not None:
-        _current.close()  # it has ended by itself
+    if _current.value is not None:
+        _current.value.close()  # it has ended by itself
     operation = f"connect({node!r})"
     name = f"python-{os.getpid()}-{secrets.token_hex(4)}"
     secret = _secret(operation) if cookie is None else cookie
-    wish = Wish(node, secret, "client", name, port=port, seconds=timeout_ms / 1000)
+    wish = Wish(node, secret, "client", name, port=port, seconds=round(deadline - monotonic(), 2))
     try:
         client = Client(attach(wish, ClientSession), threads, node, ENDED)
     except AttachRefused as exc:
@@ -147,15 +148,15 @@ def _attach(
     except DistributionError as exc:
         raise NodeDown(node, str(exc)) from exc
     try:
-        client.attach()
+        client.attach(max(0.0, deadline - monotonic()))
     except (ProtocolError, NotConnected) as exc:
         client.close(CLOSE_SECONDS)
         raise NodeDown(node, f"it does not speak as expected: {exc}") from exc
     except BaseException:
         client.close(CLOSE_SECONDS)
         raise
-    _current = Connection(node, client)
-    return _current
+    connection = _current.value = Connection(node, client)
+    return connection
 
 
 def _secret(operation: str) -> str:
@@ -182,18 +183,3 @@ async def _connect_async(
 
 _connect_nodes_async = asynchronous(_nodes.connect)
 connect_async = twin(_connect_async, connect)
-
-
-def _close_at_exit() -> None:
-    if _current is not None:
-        _current.close()
-
-
-def _in_forked_child() -> None:
-    global _lock, _current
-    _lock = threading.RLock()
-    _current = None
-
-
-atexit.register(_close_at_exit)
-os.register_at_fork(after_in_child=_in_forked_child)

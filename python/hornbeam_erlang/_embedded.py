@@ -7,19 +7,18 @@ two pipes; when they close, because this process stops the node, ends, or is kil
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
-import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 from . import _calls
-from ._client import Client, attached
+from ._client import Client
 from ._client_transport import ClientTransport
 from ._node_name import Distribution, distribution
 from ._node_process import NodeProcess
+from ._process_wide import Current
 from ._wire import ProtocolError
 from .errors import NotConnected, StartFailed
 from .terms import Atom
@@ -27,9 +26,6 @@ from .terms import Atom
 STOP_SECONDS = 5.0
 WORDS = ("all", "none", "infinity")  # values of options that Erlang has as atoms
 ENDED = "its node has ended: start another one with hornbeam_erlang.start()"
-
-_lock = threading.RLock()
-_node: Node | None = None
 
 
 class Node:
@@ -70,10 +66,9 @@ class Node:
 
         Args: timeout: seconds after which it is killed.
         """
-        global _node
         if os.getpid() != self._owner:
             return
-        with _lock:
+        with Current.lock:
             if self._is_stopped:
                 return
             self._is_stopped = True
@@ -81,9 +76,8 @@ class Node:
                 self._process.kill()
             self._process.end(timeout)
             self._client.close(timeout)
-            if _node is self:
-                _node = None
-                attached(None)
+            if _current.value is self:
+                _current.value = None
 
     def __enter__(self) -> Node:
         return self
@@ -99,6 +93,9 @@ class Node:
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
         return f"<hornbeam node {self.name or 'without a name'}, process {self.pid}, {state}>"
+
+
+_current = Current(Node.stop)
 
 
 def start(
@@ -136,26 +133,25 @@ def start(
         ValueError: an argument cannot be. TermError: an option has no Erlang term. OSError: the
             file `log` cannot be opened.
     """
-    global _node
     if threads < 1:
         raise ValueError(f"start: threads is {threads}, expected 1 or more")
     flags = tuple(emulator_flags)
     fixed = {"threads": threads, "log": log, "emulator_flags": flags}
     given = {"name": name, "cookie": cookie, "interface": interface, **fixed, **options}
     asked = distribution(name, cookie, interface)
-    with _lock:
-        if _node is not None and _node.is_running:
-            return _again(_node, given)
-        if _node is not None:
-            _node.stop()
+    with Current.lock:
+        if _current.value is not None and _current.value.is_running:
+            return _again(_current.value, given)
+        if _current.value is not None:
+            _current.value.stop()
         if _calls.connection() is not None:
             raise RuntimeError("start: this process is connected to a node already")
         with asked.variables() as variables:
             flags = (*asked.flags(), *flags)
             process = NodeProcess(_sendable(options), flags, variables, log)
             client = _attach(process, threads, asked.name or "of this program")
-        _node = Node(process, client, asked, given)
-        return _node
+        node = _current.value = Node(process, client, asked, given)
+        return node
 
 
 def _again(node: Node, given: dict[str, Any]) -> Node:
@@ -195,18 +191,3 @@ def _why(process: NodeProcess, client: Client, exc: Exception) -> str:
         return str(exc)
     refused = client.refused
     return refused if refused else process.explain()
-
-
-def _stop_at_exit() -> None:
-    if _node is not None:
-        _node.stop()
-
-
-def _in_forked_child() -> None:
-    global _lock, _node
-    _lock = threading.RLock()
-    _node = None
-
-
-atexit.register(_stop_at_exit)
-os.register_at_fork(after_in_child=_in_forked_child)

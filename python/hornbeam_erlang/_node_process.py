@@ -71,17 +71,14 @@ class NodeProcess:
         self._output = output
         self._reader: threading.Thread | None = None
         command = command_line(flags, is_logged=output is None)
-        self.read_fd, node_out = os.pipe()
-        node_in, self.write_fd = os.pipe()
-        try:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            self.read_fd, node_out = _pipe(ours, theirs)
+            node_in, self.write_fd = _pipe(theirs, ours)
             self._process = self._open(command, (node_in, node_out), options)
-        except BaseException:
-            os.close(self.read_fd)
-            os.close(self.write_fd)
-            raise
-        finally:
-            os.close(node_in)
-            os.close(node_out)
+            self._follow()
+            ours.pop_all()
+
+    def _follow(self) -> None:
         if self._process.stdout is not None:
             self._reader = threading.Thread(
                 target=self._relay, args=(self._process.stdout,), name="hornbeam-log", daemon=True
@@ -157,6 +154,14 @@ class NodeProcess:
         printed = "\n".join(self._tail) or "it printed nothing"
         where = printed if self._output is None else f"see {os.fspath(self._output)}"
         return f"the node has ended with status {self.status()}: {where}"
+
+
+def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe; its descriptors are closed with the stack of the side that they belong to."""
+    reader, writer = os.pipe()
+    readers.callback(os.close, reader)
+    writers.callback(os.close, writer)
+    return reader, writer
 
 
 def command_line(flags: Sequence[str], *, is_logged: bool) -> list[str]:

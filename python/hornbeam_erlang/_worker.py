@@ -108,9 +108,10 @@ def _disown(transport: Transport) -> None:
     transport.close()
 
 
-def greet(hub: Hub) -> Config:
+def greet(hub: Hub, seconds: float = GREETING_SECONDS) -> Config:
     """Says HELLO and waits for BOOT.
 
+    Args: seconds: for that.
     Raises: ProtocolError. NotConnected: the connection of a client has ended meanwhile.
     """
     info = {
@@ -122,12 +123,12 @@ def greet(hub: Hub) -> Config:
     hub.send((HELLO, VERSION_MIN, VERSION_MAX, info))
     hub.flush()
     waiter = Waiter()
-    deadline = monotonic() + GREETING_SECONDS
+    deadline = monotonic() + seconds
     while hub.boot is None:
         if hub.is_lost:
             raise NotConnected("greeting")
         if not hub.threads.wait(waiter, hub.threads.blocked, lambda: hub.boot, deadline):
-            raise ProtocolError("bad_state", f"no BOOT within {GREETING_SECONDS:g} s")
+            raise ProtocolError("bad_state", f"no BOOT within {seconds:g} s")
     return parse_config(hub.boot[1])
 
 
