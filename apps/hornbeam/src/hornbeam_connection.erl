@@ -4,11 +4,13 @@
 %%
 %% Runs in: the connection process, started by ranch for each connection (`ranch_protocol'). The
 %% options are Cowboy's; `protocols' decides, and `hornbeam' holds `name' and `scheme'. Until Cowboy
-%% has it, the process does not trap exits: it holds nothing.
+%% has it, the process does not trap exits: it holds nothing. The options are in a persistent term,
+%% of which no process has a copy: an idle connection would be mostly that.
 -module(hornbeam_connection).
 -behaviour(ranch_protocol).
 
--export([start_link/3, init/4, scheme/0, refused_upgrade/2]).
+-export([set_options/2, forget_options/1]).
+-export([start_link/3, init/3, scheme/0, refused_upgrade/2]).
 -export([first_buffer/0, read_more/1, read_more/2, active/3, break_off/1]).
 
 -record(connection, {
@@ -32,12 +34,24 @@
 %% Bytes of a first head that are looked at.
 -define(MAX_HEAD, 16384).
 
--spec start_link(ranch:ref(), module(), cowboy:opts()) -> {ok, pid()}.
-start_link(Ref, Transport, Opts) ->
-    {ok, proc_lib:spawn_link(?MODULE, init, [self(), Ref, Transport, Opts])}.
+%% @doc What the connections of a listener are served with; to be called before it starts.
+-spec set_options(ranch:ref(), cowboy:opts()) -> ok.
+set_options(Ref, Opts) ->
+    persistent_term:put({?MODULE, Ref}, Opts).
 
--spec init(pid(), ranch:ref(), module(), cowboy:opts()) -> no_return().
-init(Parent, Ref, Transport, #{hornbeam := #{name := Name, scheme := Scheme}} = Opts) ->
+%% @doc The listener has ended, with all its connections.
+-spec forget_options(ranch:ref()) -> ok.
+forget_options(Ref) ->
+    _ = persistent_term:erase({?MODULE, Ref}),
+    ok.
+
+-spec start_link(ranch:ref(), module(), ?MODULE) -> {ok, pid()}.
+start_link(Ref, Transport, ?MODULE) ->
+    {ok, proc_lib:spawn_link(?MODULE, init, [self(), Ref, Transport])}.
+
+-spec init(pid(), ranch:ref(), module()) -> no_return().
+init(Parent, Ref, Transport) ->
+    #{hornbeam := #{name := Name, scheme := Scheme}} = Opts = persistent_term:get({?MODULE, Ref}),
     {ok, Socket} =
         case Scheme of
             <<"https">> -> ranch:handshake(Ref, hornbeam_tls:handshake_options(Name));

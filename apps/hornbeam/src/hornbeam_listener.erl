@@ -89,11 +89,15 @@ open_one(Ref, Bind, #{cowboy := Cowboy} = Options) ->
     Socket = [{backlog, 4096}, Buffer | hornbeam_bind:to_ranch(Bind)] ++ Secure,
     Limits = hornbeam_listener_options:ranch(Options),
     ok = remove_left(Ref),
+    ok = hornbeam_connection:set_options(Ref, Cowboy),
     case ranch:start_listener(Ref, Transport, Limits#{socket_opts => Socket},
-        hornbeam_connection, Cowboy)
+        hornbeam_connection, hornbeam_connection)
     of
-        {ok, _} -> ok;
-        {error, Reason} -> {error, reason(Reason)}
+        {ok, _} ->
+            ok;
+        {error, Reason} ->
+            ok = hornbeam_connection:forget_options(Ref),
+            {error, reason(Reason)}
     end.
 
 %% A killed predecessor of this process could not stop its listener.
@@ -196,6 +200,7 @@ await_idle(Pool, Deadline) ->
 
 close({Ref, Bind}) ->
     _ = ranch:stop_listener(Ref),
+    ok = hornbeam_connection:forget_options(Ref),
     case Bind of
         #{address := {local, Path}} -> delete(Path);
         _ -> ok

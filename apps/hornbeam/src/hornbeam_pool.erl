@@ -7,7 +7,7 @@
 %% process outlives the operating-system processes that it starts, so the tuple is written once.
 -module(hornbeam_pool).
 
--export([new/2, delete/1, set_worker/3, lookup/1, shared/1, name/1]).
+-export([new/2, delete/1, set_worker/3, lookup/1, name/1]).
 -export([claim/1, release/3, set_limits/3, load/2, limit/2]).
 -export([calls/2, count/2, busy/2]).
 -export([enqueued/2, queued/1, queue/1, set_queue/2, worker/2, workers/1, config/1]).
@@ -66,11 +66,6 @@ lookup(Name) ->
         undefined -> error;
         Pool -> {ok, Pool}
     end.
-
-%% @doc The same pool without a copy of its own: a process that keeps it for long takes no memory
-%% for it. One that is deleted already stays what it is.
--spec shared(pool()) -> pool().
-shared(#pool{name = Name} = Pool) -> persistent_term:get({?MODULE, Name}, Pool).
 
 -spec name(pool()) -> name().
 name(#pool{name = Name}) -> Name.

@@ -65,7 +65,7 @@ takeover(Parent, _Ref, Socket, Transport, _Opts, Buffer, {Peer, Pool}) ->
     ok = hornbeam_pool:opened(Pool),
     State = #state{
         parent = Parent, socket = Socket, transport = Transport, names = Transport:messages(),
-        pool = hornbeam_pool:shared(Pool), peer = Peer
+        pool = Pool, peer = Peer
     },
     %% Even for a socket that is not idle: the heap that the handshake has left is far too large,
     %% and where thousands connect at once nothing of it would go back to the system.
