@@ -5,15 +5,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from ._hidden_core import Target
-from ._hidden_waits import awaiting
-
-if TYPE_CHECKING:
-    from .node import Node
+from ._hidden_process import Target
+from ._hidden_waits import Operation, awaiting
 
 __all__ = ["AsyncNode"]
+
+
+class Operations(Protocol):
+    """What waits, of a node; see `Node`."""
+
+    def start(self) -> object: ...
+    def stop(self, timeout: float) -> None: ...
+    def connecting(
+        self, node: str, address: tuple[str, int] | None, keep: bool
+    ) -> Operation[None]: ...
+    def pinging(self, node: str) -> Operation[bool]: ...
+    def sending(self, to: Target, message: object) -> Operation[None]: ...
+    def calling(self, target: Target, request: object) -> Operation[Any]: ...
+    def casting(self, target: Target, request: object) -> Operation[None]: ...
+    def rpc_calling(
+        self, node: str, module: str, function: str, args: Sequence[object]
+    ) -> Operation[Any]: ...
+    def rpc_casting(
+        self, node: str, module: str, function: str, args: Sequence[object]
+    ) -> Operation[None]: ...
 
 
 class AsyncNode:
@@ -21,7 +38,7 @@ class AsyncNode:
 
     __slots__ = ("_node",)
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Operations) -> None:
         self._node = node
 
     async def start(self) -> None:

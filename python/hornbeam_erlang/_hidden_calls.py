@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from . import codec
-from ._hidden_core import Core, Pending, Target, Wire, addressed, monitored
+from ._hidden_core import Core, Pending, Wire, addressed, monitored
+from ._hidden_process import Target
 from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation
 from ._tracebacks import message_of, sendable

@@ -10,22 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from . import codec
 from ._distribution_connection import Encoded
 from ._distribution_signals import Signals
 from ._hidden_identifiers import Identifiers
-from ._hidden_process import ACTIVE, NORMAL, Process
+from ._hidden_process import ACTIVE, NORMAL, Process, Target
 from ._hidden_terms import decoded, encoded
 from ._hidden_waits import Operation
 from .errors import NodeDown, NotConnected, NotRegistered
 from .terms import Atom, Pid, Ref
 
-__all__ = ["Core", "Pending", "Target", "Wire"]
+__all__ = ["Core", "Pending", "Wire"]
 
-Target: TypeAlias = "Pid | Ref | str | tuple[str, str]"
-"""Whom a message is for: a process, an alias, a name on this node, a name on another node."""
 NOPROC: Final = Encoded(codec.encode(Atom("noproc")))
 NOCONNECTION: Final = Encoded(codec.encode(Atom("noconnection")))
 MAILBOX: Final = 64 * 1024 * 1024

@@ -8,19 +8,31 @@ Erlang calls a process that traps exits: the end of what it is linked to is a me
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 from ._hidden_mailbox import Mailbox
 from ._hidden_waits import Operation, awaiting, blocking
 from .terms import Atom, Pid, Ref
 
-if TYPE_CHECKING:
-    from ._hidden_core import Core, Target
+__all__ = ["AsyncProcess", "Process", "Target"]
 
-__all__ = ["AsyncProcess", "Process"]
-
+Target: TypeAlias = "Pid | Ref | str | tuple[str, str]"
+"""Whom a message is for: a process, an alias, a name on this node, a name on another node."""
 ACTIVE: Final = 0  # a link; otherwise the number of the UNLINK_ID that waits for its answer
 NORMAL: Final = Atom("normal")
+
+
+class Signals(Protocol):
+    """What a process needs of its node; see `Core`."""
+
+    def is_alive(self, pid: Pid) -> bool: ...
+    def send(self, sender: Pid, to: Target, message: object) -> Operation[None]: ...
+    def link(self, process: Process, to: Pid) -> Operation[None]: ...
+    def unlink(self, process: Process, to: Pid) -> None: ...
+    def monitor(self, process: Process, target: Target) -> Operation[Ref]: ...
+    def demonitor(self, process: Process, ref: Ref) -> None: ...
+    def exit(self, sender: Pid, to: Pid, reason: object) -> Operation[None]: ...
+    def end(self, process: Process, reason: object) -> None: ...
 
 
 class AsyncProcess:
@@ -60,7 +72,7 @@ class Process:
         aio: the same methods for `await`, where they wait.
     """
 
-    def __init__(self, core: Core, pid: Pid, mailbox_limit: int) -> None:
+    def __init__(self, core: Signals, pid: Pid, mailbox_limit: int) -> None:
         self.pid = pid
         self.aio = AsyncProcess(self)
         self.mailbox = Mailbox(mailbox_limit)

@@ -22,10 +22,10 @@ from ._distribution_framing import Limits
 from ._distribution_signals import Encoded
 from ._hidden_aio import AsyncNode
 from ._hidden_calls import call, cast, rpc_call, rpc_cast
-from ._hidden_core import MAILBOX, Target, Wire
+from ._hidden_core import MAILBOX, Wire
 from ._hidden_engine import Engine, Settings
 from ._hidden_names import find_cookie, full_name
-from ._hidden_process import Process
+from ._hidden_process import Process, Target
 from ._hidden_servers import Handler, serve
 from ._hidden_tls import TLS
 from ._hidden_waits import Operation, blocking
