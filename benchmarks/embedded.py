@@ -9,7 +9,6 @@ and writes everything to a JSON file.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import sys
@@ -20,7 +19,7 @@ from statistics import median
 from typing import Any
 
 import hornbeam_erlang as hornbeam
-import machine
+from comparison import Size, choose, conclude
 from report import layout
 
 START_AIM_MS = 1000.0
@@ -111,30 +110,14 @@ def table(found: dict[str, list[Round]]) -> str:
     return f"{layout(rows)}\n\n{layout([['operation', 'takes'], *answers])}"
 
 
-def parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(description="Measure a node of a program's own.")
-    add = command.add_argument
-    add("--rounds", type=int, default=7, help="how many nodes of each kind (7)")
-    add("--count", type=int, default=2000, help="operations in a round (2000)")
-    add("--quick", action="store_true", help="one round of few operations")
-    add("--name", help="of the result: benchmarks/results/NAME.json (embedded-TIME)")
-    return command  # fmt: skip
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the measurement. Returns: 0."""
-    chosen = parser().parse_args(argv)
-    if chosen.quick:
-        chosen.rounds, chosen.count = 1, 100
-    chosen.name = chosen.name or time.strftime("embedded-%Y%m%d-%H%M%S")
+    count = Size("count", 2000, 100, "operations in a round")
+    chosen = choose(argv, "embedded", "Measure a node of a program's own.", 7, count)
     found = measure(chosen.rounds, chosen.count)
     values = {kind: medians(rounds) for kind, rounds in found.items()}
-    described = {"machine": machine.describe(), "settings": vars(chosen)}
-    path = machine.save(chosen.name, {**described, "medians": values, "rounds": found})
-    print(table(found))
-    print(f"start: {values['no name']['start ms']:.0f} ms, aim {START_AIM_MS:.0f}")
-    print(f"written to {path}")
-    return 0
+    aim = f"start: {values['no name']['start ms']:.0f} ms, aim {START_AIM_MS:.0f}"
+    return conclude(chosen, f"{table(found)}\n{aim}", medians=values, rounds=found)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import servers
 import state
+from comparison import Size, choose
 
 # How many times faster than Redis a round trip is to be.
 AIMS = {"call": 1.0, "execute, own worker": 1.0, "execute, other worker": 1.0}
@@ -76,15 +77,9 @@ def measure(chosen: argparse.Namespace) -> list[state.Round]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison. Returns: 0."""
-    command = argparse.ArgumentParser(description="Compare calls and hooks with Redis.")
-    command.add_argument("--rounds", type=int, default=7, help="how often each has its turn (7)")
-    command.add_argument("--count", type=int, default=3000, help="operations in a turn (3000)")
-    command.add_argument("--quick", action="store_true", help="one round of few operations")
-    command.add_argument("--name", help="of the result: benchmarks/results/NAME.json (hooks-TIME)")
-    chosen = command.parse_args(argv)
-    if chosen.quick:
-        chosen.rounds, chosen.count = 1, 200
-    return state.conclude("hooks", chosen, measure(chosen), AIMS)
+    count = Size("count", 3000, 200, "operations in a turn")
+    chosen = choose(argv, "hooks", "Compare calls and hooks with Redis.", 7, count)
+    return state.conclude(chosen, measure(chosen), AIMS)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import machine
+from comparison import Size, choose, conclude
 from hornbeam_erlang.node import Node
 from hornbeam_erlang.terms import Atom
 
@@ -155,25 +155,10 @@ def table(turns: dict[str, dict[str, list[Turn]]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison. Returns: 0."""
-    command = argparse.ArgumentParser(description="Messages of a Python node to an Erlang one.")
-    command.add_argument("--rounds", type=int, default=5, help="how often each has its turn (5)")
-    command.add_argument("--count", type=int, default=50_000, help="messages in a turn (50000)")
-    command.add_argument("--quick", action="store_true", help="one round of few messages")
-    command.add_argument("--name", help="of the result: benchmarks/results/NAME.json (node-TIME)")
-    chosen = command.parse_args(argv)
-    if chosen.quick:
-        chosen.rounds, chosen.count = 1, 2000
-    chosen.name = chosen.name or time.strftime("node-%Y%m%d-%H%M%S")
+    count = Size("count", 50_000, 2000, "messages in a turn")
+    chosen = choose(argv, "node", "Messages of a Python node to an Erlang one.", 5, count)
     turns = measured(chosen)
-    result: dict[str, Any] = {
-        "machine": machine.describe(),
-        "settings": vars(chosen),
-        "turns": turns,
-    }
-    path = machine.save(chosen.name, result)
-    print(table(turns))
-    print(f"all of it: {path}")
-    return 0
+    return conclude(chosen, table(turns), turns=turns)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import servers
 import state
+from comparison import Size, choose
 
 # How many times faster than Redis a message is to be with all subscribers.
 AIMS = {"publish to 1": 1.0, "publish to 100": 1.0}
@@ -44,17 +45,9 @@ def measure(chosen: argparse.Namespace) -> list[state.Round]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison. Returns: 0."""
-    command = argparse.ArgumentParser(description="Compare publish with Redis.")
-    command.add_argument("--rounds", type=int, default=7, help="how often each has its turn (7)")
-    command.add_argument("--count", type=int, default=3000, help="deliveries in a turn (3000)")
-    command.add_argument("--quick", action="store_true", help="one round of few messages")
-    command.add_argument(
-        "--name", help="of the result: benchmarks/results/NAME.json (publish-TIME)"
-    )
-    chosen = command.parse_args(argv)
-    if chosen.quick:
-        chosen.rounds, chosen.count = 1, 200
-    return state.conclude("publish", chosen, measure(chosen), AIMS)
+    count = Size("count", 3000, 200, "deliveries in a turn")
+    chosen = choose(argv, "publish", "Compare publish with Redis.", 7, count)
+    return state.conclude(chosen, measure(chosen), AIMS)
 
 
 if __name__ == "__main__":

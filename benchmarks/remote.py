@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
 
-import machine
 import processes
 import servers
+from comparison import Size, choose, conclude
 from load import HOST, wrk
 from report import layout
 
@@ -143,27 +142,11 @@ def rounds(chosen: argparse.Namespace) -> list[Round]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison. Returns: 0."""
-    command = argparse.ArgumentParser(description="Compare distribution workers with port workers.")
-    command.add_argument("--rounds", type=int, default=5, help="how often each has its turn (5)")
-    command.add_argument("--duration", type=float, default=4.0, help="seconds of a turn (4)")
-    command.add_argument("--quick", action="store_true", help="one round of a second")
-    command.add_argument("--name", help="of the result: benchmarks/results/NAME.json (remote-TIME)")
-    chosen = command.parse_args(argv)
-    if chosen.quick:
-        chosen.rounds, chosen.duration = 1, 1.0
-    chosen.name = chosen.name or time.strftime("remote-%Y%m%d-%H%M%S")
+    duration = Size("duration", 4.0, 1.0, "seconds of a turn")
+    chosen = choose(argv, "remote", "Compare distribution workers with port workers.", 5, duration)
     all_rounds = rounds(chosen)
     found = lines(all_rounds)
-    result = {
-        "machine": machine.describe(),
-        "settings": vars(chosen),
-        "loads": [asdict(line) for line in found],
-        "rounds": all_rounds,
-    }
-    path = machine.save(chosen.name, result)
-    print(table(found))
-    print(f"all of it: {path}")
-    return 0
+    return conclude(chosen, table(found), loads=[asdict(x) for x in found], rounds=all_rounds)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -25,9 +24,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import machine
 import servers
 import state
+from comparison import Size, choose, conclude
 from report import layout
 
 AIM = 1.5  # times the time of erpc:call
@@ -148,27 +147,11 @@ def measure(chosen: argparse.Namespace) -> list[Round]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison. Returns: 0."""
-    command = argparse.ArgumentParser(description="Compare rpc_call with erpc:call.")
-    command.add_argument("--rounds", type=int, default=9, help="how often each has its turn (9)")
-    command.add_argument("--count", type=int, default=3000, help="calls in a turn (3000)")
-    command.add_argument("--quick", action="store_true", help="one round of few calls")
-    command.add_argument("--name", help="of the result: benchmarks/results/NAME.json (rpc-TIME)")
-    chosen = command.parse_args(argv)
-    if chosen.quick:
-        chosen.rounds, chosen.count = 1, 256
-    chosen.name = chosen.name or time.strftime("rpc-%Y%m%d-%H%M%S")
+    count = Size("count", 3000, 256, "calls in a turn")
+    chosen = choose(argv, "rpc", "Compare rpc_call with erpc:call.", 9, count)
     rounds = measure(chosen)
     found = lines(rounds)
-    result = {
-        "machine": machine.describe(),
-        "settings": vars(chosen),
-        "calls": [asdict(line) for line in found],
-        "rounds": rounds,
-    }
-    path = machine.save(chosen.name, result)
-    print(table(found))
-    print(f"all of it: {path}")
-    return 0
+    return conclude(chosen, table(found), calls=[asdict(x) for x in found], rounds=rounds)
 
 
 if __name__ == "__main__":

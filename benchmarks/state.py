@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import machine
+import comparison
 import servers
 from load import HOST
 from report import layout
@@ -120,26 +119,12 @@ def ask_rounds(rounds: int, port: int, target: str) -> list[Round]:
 
 
 def conclude(
-    kind: str,
-    chosen: argparse.Namespace,
-    rounds: Sequence[Round],
-    aims: Mapping[str, float],
-    **more: Any,
+    chosen: argparse.Namespace, rounds: Sequence[Round], aims: Mapping[str, float], **more: Any
 ) -> int:
     """Prints the rounds' medians and writes all of it to the file that was chosen. Returns: 0."""
-    chosen.name = chosen.name or time.strftime(f"{kind}-%Y%m%d-%H%M%S")
     found = lines(rounds, aims)
-    result = {
-        "machine": machine.describe(),
-        "settings": vars(chosen),
-        "operations": [asdict(line) for line in found],
-        "rounds": rounds,
-        **more,
-    }
-    path = machine.save(chosen.name, result)
-    print(table(found))
-    print(f"all of it: {path}")
-    return 0
+    operations = [asdict(line) for line in found]
+    return comparison.conclude(chosen, table(found), operations=operations, rounds=rounds, **more)
 
 
 def redis_with_socket(path: Path) -> Any:
@@ -173,29 +158,18 @@ def measure(chosen: argparse.Namespace) -> tuple[list[Round], dict[str, float]]:
     return rounds, prefix
 
 
-def parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(description="Compare shared state with Redis.")
-    add = command.add_argument
-    add("--rounds", type=int, default=7, help="how often each store has its turn (7)")
-    add("--count", type=int, default=5000, help="operations in a turn (5000)")
-    add("--keys", type=int, default=1000000, help="keys of the large table (1000000)")
-    add("--quick", action="store_true", help="one round of few operations, 20000 keys")
-    add("--name", help="of the result: benchmarks/results/NAME.json (state-TIME)")
-    return command  # fmt: skip
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the comparison. Returns: 0."""
-    chosen = parser().parse_args(argv)
-    if chosen.quick:
-        chosen.rounds, chosen.count, chosen.keys = 1, 200, 20000
+    count = comparison.Size("count", 5000, 200, "operations in a turn")
+    keys = comparison.Size("keys", 1000000, 20000, "keys of the large table")
+    chosen = comparison.choose(argv, "state", "Compare shared state with Redis.", 7, count, keys)
     rounds, prefix = measure(chosen)
     print(
         f"state_keys, 10 matches, CPU: {prefix['few_us']:.1f} us among 1,000 keys,"
         f" {prefix['many_us']:.1f} us among {prefix['entries']:,}:"
         f" x {prefix['ratio']:.2f}, aim {KEYS_AIM:g}"
     )
-    return conclude("state", chosen, rounds, AIMS, ten_matches=prefix)
+    return conclude(chosen, rounds, AIMS, ten_matches=prefix)
 
 
 if __name__ == "__main__":
