@@ -24,6 +24,10 @@
 
 -type id() :: hornbeam_wire:exchange_id().
 
+%% Milliseconds to let go of a closed socket where requests have no limit: nobody waits for what an
+%% application does for a client that has left.
+-define(PATIENCE, 30000).
+
 -record(socket, {
     to :: hornbeam_exchanges:hearer(),
     %% what the worker may still send, and what may still be sent to it, bytes; the last message
@@ -77,11 +81,13 @@ abandon(Id, Now, State) ->
 ending(Id, Who, Now, #state{config = Config, open = Open, ending = Ending} = State) ->
     #{timeout := Timeout} = Config,
     State#state{
-        open = maps:remove(Id, Open), ending = Ending#{Id => {Who, deadline(Now, Timeout)}}
+        open = maps:remove(Id, Open), ending = Ending#{Id => {Who, deadline(Who, Now, Timeout)}}
     }.
 
-deadline(_, infinity) -> infinity;
-deadline(Now, Timeout) -> Now + Timeout.
+%% Without a limit it is cancelled all the same, but never counts as stuck: the worker goes on.
+deadline(cancelled, _, infinity) -> infinity;
+deadline(_, Now, infinity) -> Now + ?PATIENCE;
+deadline(_, Now, Timeout) -> Now + Timeout.
 
 %% @doc A message of the worker about one of them; `unknown' when it is about none.
 -spec handle(hornbeam_wire:message(), Now :: integer(), state()) ->
@@ -206,12 +212,12 @@ overdue(Now, #state{ending = Ending} = State) ->
     Late = [{Id, Who} || {Id, {Who, Deadline}} <- maps:to_list(Ending), Deadline =< Now],
     Stuck = [Id || {Id, cancelled} <- Late],
     Asked = [Id || {Id, Who} <- Late, Who =/= cancelled],
-    Until = Now + grace(State),
+    Until = until(Now, State),
     Cancelled = lists:foldl(fun(Id, Acc) -> Acc#{Id := {cancelled, Until}} end, Ending, Asked),
     {[{?CANCEL, Id, <<"timeout">>} || Id <- Asked], Stuck, State#state{ending = Cancelled}}.
 
-%% Only sockets with a finite timeout are ever late.
-grace(#state{config = #{timeout := Timeout}}) -> min(1000, Timeout).
+until(_, #state{config = #{timeout := infinity}}) -> infinity;
+until(Now, #state{config = #{timeout := Timeout}}) -> Now + min(1000, Timeout).
 
 %% @doc The worker is dead.
 -spec fail_all(state()) -> {[hornbeam_exchanges:effect()], state()}.

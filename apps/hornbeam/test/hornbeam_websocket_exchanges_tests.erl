@@ -13,7 +13,7 @@ new() ->
 
 offered(N, X0) ->
     Request = hornbeam_wire:websocket(?FIELDS),
-    {{Id, 1000, Request}, X} = hornbeam_exchanges:open({self(), N}, Request, 0, X0),
+    {{Id, _, Request}, X} = hornbeam_exchanges:open({self(), N}, Request, 0, X0),
     {Id, X}.
 
 accepted(N, X0) ->
@@ -85,6 +85,18 @@ lets_go_late(Close) ->
     ?assertMatch({[], [], [1], _}, hornbeam_exchanges:overdue(2500, X1)),
     {ok, [], X2} = hornbeam_exchanges:handle({?ABORT, 1, <<"cancelled">>, <<>>}, 2500, X1),
     ?assertEqual({1, 0, 1}, counts(X2)).
+
+%% Where requests have no limit a socket that is closed has one all the same; but nothing counts as
+%% stuck, for which the worker would be killed.
+without_a_limit_test() ->
+    Limits = #{timeout => infinity, response_window => 10, request_window => 10},
+    X0 = accepted(a, hornbeam_exchanges:new(Limits)),
+    {[{?CLOSE, 1, 1001, <<>>}], X} = hornbeam_exchanges:close(1, 1001, <<>>, 500, X0),
+    ?assertMatch({[], [], [], _}, hornbeam_exchanges:overdue(30499, X)),
+    {[], [{?CANCEL, 1, <<"timeout">>}], [], X1} = hornbeam_exchanges:overdue(30500, X),
+    ?assertMatch({[], [], [], _}, hornbeam_exchanges:overdue(30500 * 1000, X1)),
+    {ok, [], X2} = hornbeam_exchanges:handle({?ABORT, 1, <<"cancelled">>, <<>>}, 30600, X1),
+    ?assertEqual({0, 0, 0}, counts(X2)).
 
 %% The client left while the application accepted: its slot is free, and it has a deadline.
 cancel_that_crossed_accept_test() ->
