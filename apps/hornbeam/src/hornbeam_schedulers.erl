@@ -19,8 +19,9 @@
 -define(BASE, {?MODULE, base}).
 %% Milliseconds between two looks.
 -define(LOOK, 50).
-%% Processes that wait, as many as only a message to very many of them makes at once.
--define(LONG, 256).
+%% Processes that wait: as many as only a message to very many of them makes at once. A thousand
+%% event streams make fewer, and Python, which needs its processor for them, would lose.
+-define(LONG, 2048).
 %% Looks in a row that have seen fewer of them before the reserve goes.
 -define(CALM, 20).
 

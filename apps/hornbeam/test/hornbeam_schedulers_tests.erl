@@ -8,7 +8,7 @@
 -include_lib("eunit/include/eunit.hrl").
 
 %% Processes that wait, more than bring the reserve.
--define(MANY, 2000).
+-define(MANY, 5000).
 %% Milliseconds for what takes about a second.
 -define(DEADLINE, 30000).
 
