@@ -318,6 +318,20 @@ class Node:
         self.send(message)
         return int(message[1])
 
+    def open_started(self, path: str = "/", **fields: Any) -> int:
+        """Opens an exchange, and waits until a thread has started it; again when a worker on a busy
+        machine returns it."""
+        deadline = monotonic() + SECONDS
+        ident = self.open(path, **fields)
+        while self.started < ident:
+            assert monotonic() < deadline, "nothing is started"
+            with contextlib.suppress(TimeoutError):
+                self._read(monotonic() + 0.01)
+            if (RETURN, [ident]) in self._messages:
+                self._messages.remove((RETURN, [ident]))
+                ident = self.open(path, **fields)
+        return ident
+
     def request(self, path: str = "/", **fields: Any) -> Answer:
         """Opens an exchange and takes its answer; again when a worker on a busy machine returns
         it."""

@@ -34,7 +34,7 @@ def decoded(payload: bytes) -> Any:
 
 
 def open_call(node: Node, *args: object) -> int:
-    return node.open("/call", method="POST", body=json.dumps(args).encode())
+    return node.open_started("/call", method="POST", body=json.dumps(args).encode())
 
 
 def outcome(node: Node, ident: int) -> Any:
