@@ -115,4 +115,4 @@ check: lint types
 
 clean:
 	@rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis python/*.egg-info
-	@rm -f python/hornbeam_erlang/_codec_compiled.c python/hornbeam_erlang/*.so .venv/stamp-*
+	@rm -f python/hornbeam_erlang/*.so .venv/stamp-*

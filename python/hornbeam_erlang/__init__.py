@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import _sources
+
+# isort: split
 from . import _cache, _executions, _nodes, _pubsub, _rpc, _state, codec
 from ._cache import cached
 from ._calls import cast_service
@@ -50,6 +53,8 @@ from .errors import (
     TermError,
 )
 from .terms import Atom, BitString, Fun, ImproperList, Pid, Port, Ref
+
+_sources.check()
 
 __all__ = [
     "Atom",

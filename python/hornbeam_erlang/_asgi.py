@@ -11,20 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ._asgi_calls import CallServer
 from ._asgi_connection import Connection, Fail
-from ._asgi_cycle import Cycle
 from ._asgi_http import HTTPCycle
 from ._asgi_lifespan import Lifespan, LifespanFailed
-from ._asgi_scope import Scope, ScopeMaker
+from ._asgi_requests import Requests
+from ._asgi_scope import ScopeMaker
 from ._asgi_streams import StreamServer
-from ._asgi_websocket import WebSocketCycle
 from ._config import Config
-from ._flow import Window
 from ._hub import Hub
 from ._loader import LoadError
 from ._transport import Transport
@@ -39,7 +36,6 @@ from ._wire import (
     DRAIN,
     ITEM_CREDIT,
     OPEN,
-    RETURN,
     REVOKE,
     STREAM,
     TEXT,
@@ -88,8 +84,7 @@ class ASGI:
         self._application = application
         self._config = config
         self._ready = ready
-        self._scopes = ScopeMaker(config.script_name, {}, config.files)
-        self._base = copy_context()
+        self._requests = Requests(connection, application, self._scopes({}))
         HTTPCycle.runner = connection.runner
         HTTPCycle.files = config.files
         self._calls = CallServer(connection, config.threads)
@@ -107,7 +102,7 @@ class ASGI:
             await lifespan.startup()
         except LifespanFailed as exc:
             raise LoadError("lifespan_failed", str(exc)) from exc
-        self._scopes = ScopeMaker(config.script_name, lifespan.state, config.files)
+        self._requests.scopes = self._scopes(lifespan.state)
         # What was loaded stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -117,9 +112,9 @@ class ASGI:
 
     def _handlers(self) -> dict[int, Callable[[Message], None]]:
         return {
-            OPEN: self._open,
-            WEBSOCKET: self._websocket,
-            **dict.fromkeys((BODY, CREDIT, TEXT, BINARY, CLOSE), self._changed),
+            OPEN: self._requests.open,
+            WEBSOCKET: self._requests.websocket,
+            **dict.fromkeys((BODY, CREDIT, TEXT, BINARY, CLOSE), self._requests.arrived),
             CANCEL: self._cancel,
             CALL: self._calls.call,
             CAST: self._calls.cast,
@@ -129,42 +124,12 @@ class ASGI:
             DRAIN: self._drain,
         }
 
+    def _scopes(self, state: Mapping[str, Any]) -> ScopeMaker:
+        return ScopeMaker(self._config.script_name, state, self._config.files)
+
     def _revoke(self, message: Message) -> None:
         if not self._streams.revoke(message):
             self._calls.revoke(message)
-
-    def _open(self, message: Message) -> None:
-        ident = message[1]
-        if not self._may_start(ident):
-            return
-        self._run(HTTPCycle(self._connection, message), self._scopes.http(message))
-
-    def _websocket(self, message: Message) -> None:
-        ident = message[1]
-        if self._may_start(ident):
-            cycle = WebSocketCycle(self._connection, message)
-            self._run(cycle, self._scopes.websocket(message))
-
-    def _may_start(self, ident: int) -> bool:
-        session = self._hub.session
-        if session.flows or session.sockets:
-            flow: Window | None = session.flows.get(ident) or session.sockets.get(ident)
-            if flow is not None and flow.cancelled:
-                self._connection.send((RETURN, [ident]))
-                return False
-        return self._hub.begin(ident)
-
-    def _run(self, cycle: Cycle, scope: Scope) -> None:
-        self._connection.starting = cycle.ident
-        cycle.application, cycle.scope = self._application, scope
-        self._connection.runner.run(cycle, self._base.copy())
-        if not cycle.has_ended:
-            self._connection.cycles[cycle.ident] = cycle
-
-    def _changed(self, message: Message) -> None:
-        cycle = self._connection.cycles.get(message[1])
-        if cycle is not None:
-            cycle.changed()
 
     def _cancel(self, message: Message) -> None:
         cycle = self._connection.cycles.get(message[1])

@@ -206,13 +206,14 @@ class Connection:
         """Whether the application still runs for that exchange, or call (its negated id)."""
         return origin in self.cycles or origin == self.starting or -origin in self.hub.deadlines
 
-    def ended(self, cycle: Cycle) -> None:
-        """The application has ended its work for `cycle`."""
+    def ended(self, cycle: Cycle) -> bool:
+        """The application has ended its work for `cycle`. Whether its exchange is still open."""
         self.cycles.pop(cycle.ident, None)
         if self.hub.endings:
             self.hub.end(cycle.ident)
         if self.is_draining:
             self.flush_soon()
+        return cycle.ident in self.session.exchanges
 
     # The end.
 

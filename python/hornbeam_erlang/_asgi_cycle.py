@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._asgi_change import Change
 from ._asgi_scope import Scope
 from ._asgi_task import LazyTask
 from ._served import ORIGIN
@@ -49,7 +50,7 @@ class Cycle(LazyTask):
         gone: why nobody waits for the answer any more: reason of CANCEL, empty while there is none.
         knows: whether the application has been told so; not set before there is a reason.
         target: method and path, for the log.
-        waiters: futures of those who wait for something to happen to the exchange.
+        waiters: what those wait for who wait for something to happen to the exchange.
     """
 
     __slots__ = (
@@ -70,7 +71,7 @@ class Cycle(LazyTask):
     gone: bytes
     knows: bool
     target: tuple[bytes, bytes]
-    waiters: tuple[asyncio.Future[None], ...]
+    waiters: tuple[Change, ...]
 
     async def receive(self) -> Event:
         """ASGI's `receive`."""
@@ -94,20 +95,25 @@ class Cycle(LazyTask):
     def changed(self) -> None:
         """Wakes whoever waits: credit, a body, a message or the end has arrived."""
         waiters, self.waiters = self.waiters, ()
-        for future in waiters:
-            if not future.done():
-                future.set_result(None)
+        for change in waiters:
+            change.happen()
 
-    def change(self) -> asyncio.Future[None]:
-        """What is done once `changed` is called."""
+    def arrived(self) -> None:
+        """`changed` because of what the node has sent; called while no task is current."""
+        waiters, self.waiters = self.waiters, ()
+        for change in waiters:
+            change.happen_at_once(self)
+
+    def change(self) -> Change:
+        """What is awaited until `changed` or `arrived` is called."""
         # No coroutine of its own, and no list: every idle WebSocket waits here.
-        future = self.connection.loop.create_future()
+        change = Change(self.connection.loop)
         if self.waiters:
             # Whoever gave up waiting has left what it waited for.
-            self.waiters = (*(each for each in self.waiters if not each.done()), future)
+            self.waiters = (*(each for each in self.waiters if not each.done()), change)
         else:
-            self.waiters = (future,)
-        return future
+            self.waiters = (change,)
+        return change
 
     def cancelled_by_node(self, reason: bytes) -> None:
         """CANCEL has arrived."""
@@ -132,8 +138,7 @@ class Cycle(LazyTask):
 
     def returned(self) -> None:
         """The application has returned."""
-        self.connection.ended(self)
-        if not self.is_closed():
+        if self.connection.ended(self):
             self.finish()
             self.changed()
 
@@ -143,7 +148,7 @@ class Cycle(LazyTask):
 
     def raised(self, exc: BaseException) -> None:
         """The application has raised `exc`."""
-        self.connection.ended(self)
+        is_open = self.connection.ended(self)
         expected = self.gone and isinstance(exc, (ClientDisconnected, asyncio.CancelledError))
         name, text = (b"cancelled", "") if self.gone else (b"app_error", "")
         if not expected:
@@ -151,7 +156,7 @@ class Cycle(LazyTask):
                 if isinstance(exc, kind):
                     name, text = special, str(exc)
             self.log(exc, text)
-        if not self.is_closed():
+        if is_open:
             self.abort(name, text or format_exception(exc))
 
     def abort(self, name: bytes, text: str) -> None:

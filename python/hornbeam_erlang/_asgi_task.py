@@ -91,7 +91,8 @@ class Runner:
         self._context = context = task.context
         loop.call_soon = self._capture
         try:
-            asyncio.Task.__init__(task, _Rest(self, task), loop=loop, context=context)
+            rest: Any = _Rest(self, task)
+            asyncio.Task.__init__(task, rest, loop=loop, context=context)
         finally:
             del loop.call_soon
             self._context = None
@@ -155,8 +156,8 @@ class LazyTask(asyncio.Task[None]):
 _SEEN = object()  # stands for what the coroutine waited for first, once the task knows it
 
 
-class _Rest(Coroutine[Any, None, None]):
-    """What is left of a coroutine after its first step, for the task.
+class _Rest:
+    """What is left of a coroutine after its first step, for the task: a coroutine, too.
 
     Lets go of the task at the end, so that neither waits for the garbage collector.
     """
@@ -173,6 +174,9 @@ class _Rest(Coroutine[Any, None, None]):
             self._task = None
             raise StopIteration
         return task
+
+    def __next__(self) -> Any:
+        return self.send(None)
 
     def send(self, value: None) -> Any:
         task = self._live()
@@ -216,6 +220,9 @@ class _Rest(Coroutine[Any, None, None]):
         self._task = None
         task.has_ended = True
         self._runner.waiting.discard(task)
+
+
+Coroutine.register(_Rest)
 
 
 def _on_demand(name: str) -> Callable[..., Any]:

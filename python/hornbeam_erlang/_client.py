@@ -21,6 +21,7 @@ from ._attendant import Attendant, Kept
 from ._calls_async import AsyncCall
 from ._config import Config
 from ._hub import NODE_ERROR, Hub, Transport
+from ._serving import work
 from ._wire import DRAIN, ERROR, FAULT, Message, ProtocolError, cut_text
 from .errors import NotConnected
 
@@ -110,7 +111,7 @@ class Client:
 
     def _work(self) -> None:
         try:
-            _worker.work(self.hub, _worker.no_requests)
+            work(self.hub, _worker.no_requests)
         except BaseException:  # what handlers raise is answered: this is a bug of ours
             log.exception("a thread that serves the node has failed")
             self._fail_of_ours()

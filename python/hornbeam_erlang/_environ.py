@@ -49,6 +49,10 @@ class _HeaderKeys(_Names):
 _KEYS = _HeaderKeys()
 _METHODS = _Names()
 _PROTOCOLS = {b"1.0": "HTTP/1.0", b"1.1": "HTTP/1.1", b"2": "HTTP/2"}
+# Entries that every environ gets: a copy that has them already need not grow.
+_BLANK: Environ = dict.fromkeys(
+    ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "SERVER_PROTOCOL"), ""
+)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -80,8 +84,6 @@ class EnvironMaker:
         if query:
             environ["QUERY_STRING"] = text = query.decode("latin-1")
             target = f"{target}?{text}"
-        else:
-            environ["QUERY_STRING"] = ""
         environ["REQUEST_URI"] = target
         environ["SERVER_PROTOCOL"] = _PROTOCOLS[version]
         for name, value in headers.items():
@@ -96,7 +98,7 @@ class EnvironMaker:
         return info.removeprefix(self._prefix)
 
     def _remember(self, connection: bytes) -> Environ:
-        base = {**self._template, **_connection_entries(connection)}
+        base = {**_BLANK, **self._template, **_connection_entries(connection)}
         if len(self._connections) >= MAX_CONNECTIONS:
             self._connections.clear()
         self._connections[connection] = base

@@ -14,9 +14,11 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol, TypeAlias
 
-from . import _ledger
 from ._hub_calls import CallHub
 from ._leader import Leadership, Reader, Waiter
+from ._ledger import LIMIT as LIMIT_CELL
+from ._ledger import STARTED as STARTED_CELL
+from ._ledger import open_ledger, private_ledger
 from ._outbox import Writer
 from ._wire import (
     BINARY,
@@ -109,7 +111,7 @@ class Hub(CallHub):
         self.flush_soon: Callable[[], None] = self._flush_soon
         self._shared_ledger = False
         self._announced = 0  # the node knows that exchanges up to this id may start
-        self._cells = _ledger.private_ledger()
+        self._cells = private_ledger()
         self._fail = fail
         self._splitter = Splitter()
         self.deliver: dict[int, Callable[[Message], None]] = {
@@ -135,7 +137,7 @@ class Hub(CallHub):
 
     def use_ledger(self, path: bytes) -> None:
         """Shares the ledger at `path` with the node; raises as `open_ledger` does."""
-        self._cells = _ledger.open_ledger(path)
+        self._cells = open_ledger(path)
         self._shared_ledger = True
 
     # Sending.
@@ -201,7 +203,7 @@ class Hub(CallHub):
                 waiter.busy = True
                 self.busy += 1
             if message[0] == OPEN:
-                self._cells[_ledger.STARTED] = message[1]
+                self._cells[STARTED_CELL] = message[1]
             if threads.idle or threads.blocked:
                 threads.rebalance()
         # Leaving the mutex is a memory barrier: the first cell is visible before `_start` reads
@@ -216,7 +218,7 @@ class Hub(CallHub):
     def _start(self, ident: int) -> bool:
         """Starts exchange `ident`, which is in the ledger already, unless the node has taken it
         back."""
-        limit = self._cells[_ledger.LIMIT]
+        limit = self._cells[LIMIT_CELL]
         if limit and ident >= limit:
             self.send((RETURN, [ident]))
             return False
@@ -242,7 +244,7 @@ class Hub(CallHub):
         """Enters exchange `ident` in the ledger and starts it; False when the node has taken it
         back. For an event loop, which takes its work itself."""
         with self.mutex:
-            self._cells[_ledger.STARTED] = ident
+            self._cells[STARTED_CELL] = ident
             self.taken += 1
         return self._start(ident)
 
@@ -310,10 +312,9 @@ class Hub(CallHub):
         self.outbox.since = monotonic()
 
     def _dispatch(self, messages: list[Message]) -> None:
-        receive = self.session.receive
-        deliver = self.deliver
+        session, deliver = self.session, self.deliver
         for message in messages:
-            if receive(message):
+            if session.receive(message):
                 deliver[message[0]](message)
         self.ring()
         if self.threads.idle and self.work:

@@ -264,7 +264,8 @@ class Session(CallSession):
     def _credit(self, message: Message) -> bool:
         if not self._is_open(message):
             return False
-        self._window(message[1]).granted += message[2]
+        flow = self._window(message[1])
+        flow.granted += message[2]
         return True
 
     def _cancel(self, message: Message) -> bool:
@@ -346,7 +347,8 @@ class Session(CallSession):
 
     def _send_body_credit(self, message: Message) -> None:
         self._advance(BODY_CREDIT, message[1])
-        self._window(message[1]).body_granted += message[2]
+        flow = self._window(message[1])
+        flow.body_granted += message[2]
 
     def _send_return(self, message: Message) -> None:
         for ident in message[1]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from types import TracebackType
+from types import FrameType, TracebackType
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _IMPORT_MACHINERY = ("<frozen importlib", os.path.join("importlib", "__init__.py"))
@@ -15,12 +15,16 @@ _IMPORT_MACHINERY = ("<frozen importlib", os.path.join("importlib", "__init__.py
 def application_part(tb: TracebackType | None) -> TracebackType | None:
     """The part of `tb` that begins in the application; all of it when it never leaves hornbeam."""
     part = tb
-    while part is not None and _is_ours(part.tb_frame.f_code.co_filename):
+    while part is not None and _is_ours(part.tb_frame):
         part = part.tb_next
     return tb if part is None else part
 
 
-def _is_ours(filename: str) -> bool:
+def _is_ours(frame: FrameType) -> bool:
+    # Compiled modules name their source as the compiler was given it, but have their globals.
+    if frame.f_globals.get("__package__") == __package__:
+        return True
+    filename = frame.f_code.co_filename
     return filename.startswith((_OURS, _IMPORT_MACHINERY[0])) or filename.endswith(
         _IMPORT_MACHINERY[1]
     )

@@ -17,22 +17,22 @@ import threading
 import traceback
 from collections.abc import Callable
 from time import monotonic
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
-from . import _calls, _hooks, _producers, _served, codec
+from . import _calls, _hooks, _producers, codec
 from ._attendant import Attendant
 from ._config import Config, parse_config
 from ._hub import NODE_ERROR, Hub
 from ._leader import Waiter
 from ._loader import LoadError, load, load_module
 from ._logging import install_fallback
+from ._serving import Serve, work
 from ._transport import EXIT_PROTOCOL, Transport, end_process
 from ._version import __version__
 from ._wire import (
     ERROR,
     FAILED,
     HELLO,
-    OPEN,
     VERSION_MAX,
     VERSION_MIN,
     Message,
@@ -44,8 +44,6 @@ from .errors import NotConnected
 
 EXIT_FAILED = 1  # FAILED was sent
 GREETING_SECONDS = 30.0  # the node sends HELLO and BOOT at once
-
-Serve: TypeAlias = Callable[[Message], None]
 
 
 def _nothing(hub: Hub) -> None:
@@ -202,20 +200,3 @@ def _run(hub: Hub, serve: Serve) -> None:
     except BaseException:
         traceback.print_exc()
         end_process(EXIT_PROTOCOL)
-
-
-def work(hub: Hub, serve: Serve) -> None:
-    """Takes work and runs it until the worker has drained."""
-    take, origins, outbox = hub.take, hub.origins, hub.outbox
-    thread = threading.get_ident()
-    waiter = Waiter()
-    while (message := take(waiter)) is not None:
-        if message[0] == OPEN:
-            origins[thread] = message[1]
-            serve(message)
-            if hub.endings:
-                hub.end(message[1])
-            outbox.flush_if_due()
-            continue
-        origins[thread] = 0
-        _served.serve(hub, message)

@@ -37,21 +37,26 @@ class ExchangeCancelled(ConnectionAbortedError):
 
 
 class Response:
-    """The response to one exchange. Most attributes have their defaults in the class: most never
-    change."""
+    """The response to one exchange.
 
-    code = 0
+    Attributes:
+        code, headers, length: of `start_response`; 0 before it; `length` is Content-Length.
+        sent: body bytes sent or held.
+        timeout: milliseconds that the exchange may be without progress, 0 for any number.
+    """
+
     headers: Headers
-    length: int | None = None  # Content-Length, as given
-    sent = 0  # body bytes sent or held
-    head_sent = False
-    is_held = False
-    timeout = 0
 
     def __init__(self, hub: Hub, ident: int, is_head: bool) -> None:
         self.hub = hub
         self.ident = ident
         self.is_head = is_head
+        self.code = 0
+        self.length: int | None = None
+        self.sent = 0
+        self.head_sent = False
+        self.is_held = False
+        self.timeout = 0
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None

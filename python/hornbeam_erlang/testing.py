@@ -23,6 +23,7 @@ from typing import Any
 from . import _calls, _worker
 from ._attendant import Attendant
 from ._hub import Hub
+from ._serving import work
 from ._testing_cluster import Functions
 from ._testing_node import MemoryNode
 from ._wire import BOOT, HELLO, VERSION_MAX, Message, ProtocolError
@@ -101,7 +102,7 @@ def node() -> Iterator[Node]:
     attendant.start()
     _worker.connect(hub)
     _worker.ready(hub)
-    server = threading.Thread(target=_worker.work, args=(hub, _no_requests), daemon=True)
+    server = threading.Thread(target=work, args=(hub, _no_requests), daemon=True)
     server.start()
     try:
         yield Node(memory)

@@ -17,13 +17,15 @@ TINY = "def answer():\n    return 42\n"
 
 
 def build(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Builds in place a copy of the project whose codec is a tiny one."""
+    """Builds in place a copy of the project whose codec, and whose path of a request, are tiny."""
     for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, folder)
-    built = shutil.ignore_patterns("*.so", "*.c", "*.egg-info", "__pycache__", "_beam")
+    built = shutil.ignore_patterns("*.so", "*.c", "*.pxd", "*.egg-info", "__pycache__", "_beam")
     shutil.copytree(ROOT / "python", folder / "python", ignore=built)
     (folder / "python" / "hornbeam_erlang" / "_codec_compiled.pyx").write_text(TINY)
+    (folder / "python" / "hornbeam_erlang" / "_tiny.py").write_text(TINY)
+    (folder / "python" / "hornbeam_erlang" / "_tiny.pxd").write_text("cpdef int answer()\n")
     return subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--inplace"],
         cwd=folder,
@@ -39,8 +41,9 @@ def build(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_codec_is_built_or_done_without(
     tmp_path: Path, compiler: dict[str, str], built: bool
 ) -> None:
-    """With a compiler the extension lies beside its source; without one the build says so."""
+    """With a compiler the extensions lie beside their sources; without one the build says so."""
     done = build(tmp_path, **compiler)
     assert done.returncode == 0, done.stderr
-    assert any(tmp_path.glob("python/hornbeam_erlang/*.so")) is built
-    assert ("the compiled codec was not built" in done.stderr) is not built
+    extensions = {path.name.partition(".")[0] for path in tmp_path.rglob("python/**/*.so")}
+    assert extensions == ({"_codec_compiled", "_tiny"} if built else set())
+    assert ("pure Python will be used" in done.stderr) is not built
