@@ -20,3 +20,16 @@ cdef class Flow(Window):
 cdef class SocketFlow(Window):
     cdef public list messages
     cdef public tuple closed
+
+
+cdef class PendingCall:
+    cdef public tuple answer
+    cdef public object nested
+    cdef public object waiter
+
+    cpdef bint is_done(self) except -1
+    cpdef bint is_ready(self) except -1
+
+
+cdef class PendingStream(PendingCall):
+    cdef public object items

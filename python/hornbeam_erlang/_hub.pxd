@@ -34,6 +34,9 @@ cdef class Hub(CallHub):
     @cython.locals(limit=cython.ulonglong)
     cpdef bint _start(self, ident) except -1
     cpdef bint begin(self, ident) except -1
+    @cython.locals(threads=Leadership)
+    cpdef lead_until(self, ready, deadline)
+    cpdef flush_all(self)
     cpdef _receive(self, bytes data)
     @cython.locals(message=tuple, session=Session, deliver=dict)
     cpdef _dispatch(self, list messages)

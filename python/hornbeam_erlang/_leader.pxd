@@ -25,3 +25,4 @@ cdef class Leadership:
     cpdef wake(self, Waiter waiter)
     cpdef resign(self)
     cpdef bint try_to_lead(self) except -1
+    cpdef bint read_by(self, deadline, bint may_spin) except -1
