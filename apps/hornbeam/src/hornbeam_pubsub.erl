@@ -165,6 +165,7 @@ append(Channel, Rows, Entry) ->
     case Readers =/= [] andalso ets:lookup(?CHANNELS, Channel) of
         [{_, Log}] ->
             ok = hornbeam_pubsub_log:append(Channel, Log, Entry, hornbeam_pubsub_registry:limits()),
+            ok = hornbeam_schedulers:many(length(Readers)),
             lists:foreach(fun(Row) -> tell_reader(Channel, Row) end, Readers);
         _ ->
             ok
